@@ -1,0 +1,32 @@
+"""The `captioner` command: one subcommand per pipeline, and `demo`.
+
+Nothing heavy is imported here or at the top of a pipeline, so that `captioner --help` answers at once.
+"""
+
+import typer
+
+from captioner.app.__main__ import demo
+from captioner.pipelines import run
+from captioner.pipelines.caption import caption
+from captioner.pipelines.evaluate import evaluate
+from captioner.pipelines.prepare import prepare
+from captioner.pipelines.train import train
+
+app = typer.Typer(
+    name="captioner",
+    help="Caption pictures with a small CNN and LSTM; train, evaluate and question it.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (caption, demo, prepare, train, evaluate):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command the shell was given."""
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

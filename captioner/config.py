@@ -1,0 +1,191 @@
+"""Every setting of a run, as frozen dataclasses; a recipe is one TOML file of them.
+
+`load_config("configs/flickr8k.toml", ["training.epochs=3"])` reads a recipe and applies overrides, each of
+them one line of TOML. A name that does not exist, or a value of the wrong type, is a `ConfigError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from captioner.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class VocabularyConfig:
+    """Which words the captioner can ever say."""
+
+    min_count: int = 3
+    """A word must occur this often in the training captions."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The CNN that turns a picture into region vectors."""
+
+    name: str = "tf_efficientnet_lite2"
+    """Any CNN of `timm`, or `torchvision/NAME` for one of torchvision's."""
+    weights: str = "packaged"
+    """`packaged` (a pip package carries them), `pretrained` (fetched), `random`, or a file of weights."""
+    size: int = 224
+    """Pictures are resized to this many pixels square."""
+    mirrored: bool = True
+    """Train on mirror images too."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The recurrent network that says the words."""
+
+    kind: Literal["show_and_tell", "attend", "top_down"] = "attend"
+    cell: Literal["rnn", "gru", "lstm"] = "lstm"
+    attention: Literal["additive", "dot"] = "dot"
+    sentinel: bool = True
+    """`attend` only: a word may look at the decoder's memory instead of the picture (Lu et al. 2017)."""
+    hidden_size: int = 512
+    embedding_size: int = 512
+    attention_size: int = 512
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Teacher forcing."""
+
+    seed: int = 0
+    epochs: int = 30
+    pictures_per_batch: int = 50
+    learning_rate: float = 5e-4
+    """The highest rate: reached after the warm-up, then lowered along a cosine to zero."""
+    warmup_steps: int = 200
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    scheduled_sampling: float = 0.0
+    """The share of previous words that, in the last epoch, are the model's own; it grows linearly from 0."""
+    average_decay: float = 0.999
+    """Decay per step of the exponential average of the weights, which is what is evaluated and kept."""
+    patience: int = 5
+    """Stop after so many epochs without a better development CIDEr-D."""
+    bf16: Literal["auto", "always", "never"] = "auto"
+    """bfloat16 matrix products; `auto`: where the processor has instructions for them."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How a caption is chosen; stored with the model as its default."""
+
+    beam_width: int = 5
+    min_length: int = 4
+    """In words; the end token is not one."""
+    max_length: int = 24
+    length_exponent: float = 0.7
+    """A caption's score is its log-probability over its length to this power: 0 favours short captions."""
+    no_repeat_ngram: int = 3
+    """No sequence of so many words occurs twice; 0 allows repeats."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+
+
+Settings = TypeVar("Settings")
+
+
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """The recipe at `path` (None: every default) with `overrides` such as `"training.epochs=3"` applied.
+
+    Raises ConfigError when the file cannot be read, is not TOML, or names an unknown setting.
+    """
+    tables: dict[str, Any] = {}
+    if path is not None:
+        tables = _read_toml(Path(path))
+    for override in overrides:
+        tables = _merge(tables, _parse_override(override))
+    return from_dict(Config, tables)
+
+
+def from_dict(kind: type[Settings], values: Mapping[str, Any], *, where: str = "") -> Settings:
+    """An instance of the settings dataclass `kind` from plain values, every name and type checked."""
+    hints = typing.get_type_hints(kind)
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        label = f"{where}{name}"
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f"did you mean {where}{near[0]}?" if near else f"choose one of {', '.join(hints)}."
+            raise ConfigError(f"There is no setting {label}; {hint}")
+        checked[name] = _check(hints[name], value, label)
+    return kind(**checked)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The plain nested dictionary of a settings dataclass, fit for JSON."""
+    return dataclasses.asdict(config)
+
+
+def _check(hint: Any, value: Any, label: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{label} must be a table of settings, but {value!r} came.")
+        return from_dict(hint, value, where=f"{label}.")
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise ConfigError(f"{label} must be one of {', '.join(map(str, choices))}, but {value!r} came.")
+        return value
+    if origin is types.UnionType:
+        hint = tuple(typing.get_args(hint))
+    if hint is float and type(value) is int:
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{label} must be of type {getattr(hint, '__name__', hint)}, but {value!r} came.")
+    if isinstance(value, int | float) and value < 0:
+        raise ConfigError(f"{label} must not be negative, but {value!r} came.")
+    return value
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The recipe {path} cannot be read ({error.strerror}); give a TOML file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The recipe {path} is not valid TOML: {error}.") from error
+
+
+def _parse_override(line: str) -> dict[str, Any]:
+    """One `name=value` line; a value that is no TOML (a bare word) is taken as text."""
+    try:
+        return tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        name, _, value = line.partition("=")
+    try:
+        return tomllib.loads(f"{name} = {value.strip()!r}")
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"An override must read section.name=value, but {line!r} came.") from error
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[name] = _merge(old, value) if both_tables else value  # type: ignore[arg-type]
+    return merged

@@ -1,0 +1,255 @@
+"""An evaluation as something to read: rows of figures, and one stand-alone HTML page.
+
+The page needs nothing but itself: its style and its pictures are inside, it names no other host, and its
+Content-Security-Policy forbids it to fetch anything. Every text in it is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jinja2
+
+from captioner.data.images import ImageSource, read_image
+from captioner.inference.evaluation import BOOTSTRAP, NORMALISATION, Evaluation, Scored
+
+THUMBNAIL = 480
+"""Longest side of a picture in the page, in pixels: twice what is shown, for fine screens."""
+
+_QUALITY = {
+    "cider_d": ("CIDEr-D", "likeness to the references, where rare words weigh more"),
+    "bleu_1": ("BLEU-1", "share of words found in a reference"),
+    "bleu_2": ("BLEU-2", "the same with pairs of words"),
+    "bleu_3": ("BLEU-3", "with three in a row"),
+    "bleu_4": ("BLEU-4", "with four in a row"),
+    "rouge_l": ("ROUGE-L", "longest common run of words, gaps allowed"),
+    "meteor": ("METEOR (NLTK)", "exact words and stems; not the METEOR 1.5 of papers"),
+}
+
+
+class Figure(NamedTuple):
+    """One measured thing, ready to be shown."""
+
+    label: str
+    value: str
+    interval: str
+    """Such as `50.1 – 54.6`; empty where there is none."""
+    note: str
+
+
+def quality_figures(evaluation: Evaluation) -> list[Figure]:
+    """How like the references the captions are: one figure per metric, the most telling first."""
+    figures = []
+    for name, (label, note) in _QUALITY.items():
+        interval = evaluation.intervals.get(name)
+        told = f"{interval.low:.1f} – {interval.high:.1f}" if interval else ""
+        figures.append(Figure(label, f"{getattr(evaluation.scores, name):.1f}", told, note))
+    return figures
+
+
+def language_figures(evaluation: Evaluation) -> list[Figure]:
+    """How the captions read, whatever the pictures show, and how fast they came."""
+    scores, faults = evaluation.scores, evaluation.faults
+    used = f"{scores.vocabulary_used:,} of {evaluation.vocabulary_size:,}"
+    novel = "not known" if scores.novel is None else f"{scores.novel:.1%}"
+    rows = [
+        ("Length ratio", f"{scores.length_ratio:.2f}", "words over words of the closest reference"),
+        ("Vocabulary used", used, "different words said, of those the model can say"),
+        ("Novel captions", novel, "not one of the training captions word for word"),
+        ("Repeated word", f"{faults.repeated_word:.1%}", "captions that say a word twice in a row"),
+        ("Dangling end", f"{faults.dangling_end:.1%}", "captions that end in a word such as “the” or “with”"),
+        ("Not captioned", f"{len(evaluation.failed):,}", "pictures that could not be read; in no score"),
+        ("Pictures per second", f"{evaluation.pictures_per_second:.1f}", "reading, CNN and search together"),
+    ]
+    return [Figure(label, value, "", note) for label, value, note in rows]
+
+
+def render(
+    evaluation: Evaluation,
+    *,
+    title: str,
+    settings: Mapping[str, str],
+    picture: Callable[[str], ImageSource],
+) -> str:
+    """The HTML page of an evaluation.
+
+    Args:
+        evaluation: what to show.
+        title: what was evaluated, as the heading of the page.
+        settings: what a reader must know to do it again, shown as given.
+        picture: the picture of an `image_id`; asked for those shown only.
+
+    Raises:
+        ImageError: a picture to be shown cannot be read.
+    """
+    best, worst = evaluation.best_and_worst()
+    return _PAGE.render(
+        title=title,
+        evaluation=evaluation,
+        quality=quality_figures(evaluation),
+        language=language_figures(evaluation),
+        histogram=_histogram([scored.cider_d for scored in evaluation.scored]),
+        examples=[
+            ("best", [_example(scored, picture) for scored in best]),
+            ("worst", [_example(scored, picture) for scored in worst]),
+        ],
+        settings=settings,
+        remarks=[NORMALISATION, BOOTSTRAP],
+    )
+
+
+class _Example(NamedTuple):
+    scored: Scored
+    source: str
+
+
+class _Bar(NamedTuple):
+    label: str
+    pictures: int
+    height: float
+
+
+def _example(scored: Scored, picture: Callable[[str], ImageSource]) -> _Example:
+    thumbnail = read_image(picture(scored.image_id), at_least=THUMBNAIL)
+    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    thumbnail.save(file, "JPEG", quality=75, optimize=True)
+    return _Example(scored, f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}")
+
+
+def _histogram(values: Sequence[float], *, width: int = 20, bars: int = 10) -> list[_Bar]:
+    """How many values lie in each step of `width`, the last one open; heights in percent of the highest."""
+    counts = [0] * bars
+    for value in values:
+        counts[min(bars - 1, int(value // width))] += 1
+    labels = [f"{width * step}–{width * (step + 1)}" for step in range(bars - 1)] + [f"{width * (bars - 1)}+"]
+    return [
+        _Bar(label, count, 100 * count / max(counts)) for label, count in zip(labels, counts, strict=True)
+    ]
+
+
+_PAGE = jinja2.Environment(
+    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+).from_string("""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+      content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<link rel="icon" href="data:,">
+<title>{{ title }}</title>
+<style>
+:root { --paper: #faf9f6; --card: #fff; --ink: #1d2021; --quiet: #666a6d; --line: #e4e1da; --mark: #2f6f5e; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #15181a; --card: #1e2225; --ink: #e8e6e1; --quiet: #9aa0a4; --line: #30363a; --mark: #6fc2a8; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 66rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 3rem 0 .8rem; }
+p { max-width: 46rem; }
+.quiet, td.note, dt { color: var(--quiet); }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
+.card h2 { margin: 0 0 .5rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+td { border-top: 1px solid var(--line); padding: .45rem .6rem .45rem 0; vertical-align: top; }
+tr:first-child td { border-top: 0; }
+td small { display: block; color: var(--quiet); line-height: 1.35; }
+td.value { text-align: right; font-weight: 600; white-space: nowrap; padding-right: 0; }
+.bars { display: flex; align-items: flex-end; gap: 4px; height: 9rem; }
+.bars div { flex: 1; height: 100%; display: flex; flex-direction: column; justify-content: flex-end; }
+.bars i { display: block; background: var(--mark); border-radius: 3px 3px 0 0; min-height: 1px; }
+.bars span { font-size: .72rem; text-align: center; color: var(--quiet); white-space: nowrap; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
+figure { margin: 0; padding: 0; overflow: hidden; }
+figure img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: cover; background: var(--line); }
+figcaption { padding: .8rem 1rem 1rem; font-size: .92rem; }
+figcaption b { font-size: 1rem; line-height: 1.35; display: block; }
+figcaption ul { margin: .6rem 0 0; padding-left: 1.1rem; color: var(--quiet); }
+figcaption .quiet { font-size: .8rem; overflow-wrap: anywhere; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0; }
+dd { margin: 0; overflow-wrap: anywhere; }
+</style>
+</head>
+<body>
+<main>
+<h1>{{ title }}</h1>
+<p class="quiet">{{ "{:,}".format(evaluation.scored | length) }} pictures, judged by
+{{ "{:,}".format(evaluation.references) }} reference captions that people wrote.</p>
+
+<div class="columns">
+{% for heading, figures in [("Likeness to the references", quality), ("Language and speed", language)] %}
+<section class="card">
+<h2>{{ heading }}</h2>
+<table>
+{% for figure in figures %}
+<tr><td>{{ figure.label }}<small>{{ figure.note }}</small></td>
+<td class="value">{{ figure.value }}<small>{{ figure.interval }}</small></td></tr>
+{% endfor %}
+</table>
+</section>
+{% endfor %}
+</div>
+
+<h2>Pictures by their own CIDEr-D</h2>
+<div class="card bars">
+{% for bar in histogram %}
+<div title="{{ bar.pictures }} pictures"><span>{{ bar.pictures }}</span>
+<i style="height: {{ "%.1f" | format(bar.height) }}%"></i><span>{{ bar.label }}</span></div>
+{% endfor %}
+</div>
+
+{% for which, pictures in examples if pictures %}
+<h2>{{ pictures | length }} {{ which }}</h2>
+<div class="pictures">
+{% for example in pictures %}
+<figure class="card">
+<img src="{{ example.source }}" alt="{{ example.scored.caption }}">
+<figcaption>
+<b>{{ example.scored.caption }}</b>
+<span class="quiet">CIDEr-D {{ "%.0f" | format(example.scored.cider_d) }} · {{ example.scored.image_id }}</span>
+<ul>
+{% for reference in example.scored.references %}
+<li>{{ reference }}</li>
+{% endfor %}
+</ul>
+</figcaption>
+</figure>
+{% endfor %}
+</div>
+{% endfor %}
+
+{% if evaluation.failed %}
+<h2>Not captioned</h2>
+<ul>
+{% for picture in evaluation.failed[:20] %}
+<li>{{ picture.image_id }}: {{ picture.error }}</li>
+{% endfor %}
+</ul>
+{% if evaluation.failed | length > 20 %}<p>And {{ evaluation.failed | length - 20 }} more.</p>{% endif %}
+{% endif %}
+
+<h2>How this was measured</h2>
+{% for remark in remarks %}
+<p>{{ remark }}</p>
+{% endfor %}
+<p>CIDEr-D takes the rarity of words from these references, so compare it only on the same pictures; it may
+exceed 100. BLEU is over all captions at once, by NLTK, without smoothing. All scores are on the scale of
+papers.</p>
+<dl class="card">
+{% for name, value in settings.items() %}
+<dt>{{ name }}</dt><dd>{{ value }}</dd>
+{% endfor %}
+</dl>
+</main>
+</body>
+</html>
+""")

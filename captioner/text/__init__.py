@@ -1,0 +1,1 @@
+"""Words, and nothing about pictures."""

@@ -1,0 +1,213 @@
+"""Measure a model on one split of a prepared collection.
+
+captioner evaluate default data/flickr8k
+captioner evaluate runs/flickr8k/best data/flickr8k --split test --out out/flickr8k
+"""
+
+import json
+import math
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from captioner.errors import ConfigError, DataError
+
+from . import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import datasets
+    from rich.progress import Progress
+
+    from captioner.config import SearchConfig
+    from captioner.data.sources import Row
+    from captioner.inference.evaluation import Evaluation
+
+# How many pictures that could not be captioned are named on the terminal; the files name all of them.
+FAILURES_TOLD = 10
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model folder, or the word `default` for the shipped model.")],
+    data: Annotated[Path, typer.Argument(help="A folder that `captioner prepare` wrote.")],
+    split: Annotated[str, typer.Option(help="Which pictures: train, validation or test.")] = "validation",
+    out: Annotated[Path, typer.Option(help="The folder to write; an evaluation there is replaced.")] = Path(
+        "out/evaluate"
+    ),
+    beam_width: Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="In words; as stored if not given.")] = None,
+    length_exponent: Annotated[
+        float | None, typer.Option(min=0, help="0 favours short captions; as stored if not given.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
+) -> None:
+    """Caption every picture of a split, and tell how good the captions are.
+
+    Writes scores.json, captions.jsonl and report.html, a page to look at. Ends with exit code 3 when some
+    pictures could not be captioned; they are in no score.
+    """
+    from captioner.data.sources import load_collection
+    from captioner.inference import evaluation
+    from captioner.inference.captioner import Captioner
+
+    collection = load_collection(data)
+    if split not in collection:
+        raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
+    _take(out)
+    rows = collection[split]
+    rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
+    captioner = Captioner.from_pretrained(None if model == "default" else Path(model), device=device)
+    search = _search(captioner.search, beam_width, max_length, length_exponent)
+    with _progress() as progress:
+        task = progress.add_task(f"Captioning {len(rows):,} pictures", total=len(rows))
+        evaluated = evaluation.evaluate(
+            captioner,
+            _pictures(rows, split),
+            search=search,
+            training_captions=_training_captions(collection),
+            batch_size=batch_size,
+            done=lambda pictures: progress.update(task, completed=pictures),
+        )
+    settings = {
+        "model": model,
+        "model_fingerprint": _fingerprint(model),
+        "data": str(data),
+        "split": split,
+        "limit": limit,
+        "search": asdict(search),
+        "batch_size": batch_size,
+        "device": str(captioner.model.device),
+    }
+    _print_figures(evaluated)
+    _write(evaluated, rows, settings, out)
+    _tell_failures(evaluated)
+    print(f"Written to {out}; look at {out / 'report.html'}.")
+    if evaluated.failed:
+        raise typer.Exit(3)
+
+
+def _take(out: Path) -> None:
+    """Make the folder `out`, before the work; raise DataError when it holds anything but an evaluation."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out must be a folder that can be made, but {out} cannot be ({error.strerror}).") from error
+    if any(out.iterdir()) and not (out / "scores.json").exists():
+        raise DataError(f"--out must be a new or empty folder or an evaluation, but {out} holds other things.")
+
+
+def _search(
+    stored: "SearchConfig", beam_width: int | None, max_length: int | None, length_exponent: float | None
+) -> "SearchConfig":
+    """The settings stored with the model, with those the user gave in their place."""
+    if length_exponent is not None and not math.isfinite(length_exponent):
+        raise ConfigError(f"--length-exponent must be a finite number, not {length_exponent}.")
+    given = {"beam_width": beam_width, "max_length": max_length, "length_exponent": length_exponent}
+    search = replace(stored, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    # Who asks for three words at most does not want the four at least that are stored.
+    return replace(search, min_length=min(search.min_length, search.max_length))
+
+
+def _undecoded(rows: "datasets.Dataset") -> "datasets.Dataset":
+    """The rows with their pictures as the bytes of the files."""
+    import datasets
+
+    return rows.cast_column("image", datasets.Image(decode=False))
+
+
+def _pictures(rows: "datasets.Dataset", split: str) -> "Iterator[Row]":
+    from captioner.data.sources import Row
+
+    for row in _undecoded(rows):
+        yield Row(split, row["image_id"], row["image"]["bytes"], tuple(row["captions"]))
+
+
+def _training_captions(collection: "datasets.DatasetDict") -> list[str] | None:
+    if "train" not in collection:
+        return None
+    return [caption for captions in collection["train"]["captions"] for caption in captions]
+
+
+def _fingerprint(model: str) -> str:
+    import captioner.pretrained
+    from captioner.model.checkpoint import checkpoint_fingerprint
+
+    shipped = Path(captioner.pretrained.__file__).parent
+    return checkpoint_fingerprint(shipped if model == "default" else Path(model))
+
+
+def _write(evaluated: "Evaluation", rows: "datasets.Dataset", settings: dict[str, Any], out: Path) -> None:
+    from captioner import __version__
+    from captioner.inference.report import render
+
+    places = {image_id: place for place, image_id in enumerate(rows["image_id"])}
+    pictures = _undecoded(rows)
+    page = render(
+        evaluated,
+        title=f"{settings['model']} on {settings['data']}, {settings['split']}",
+        settings={"captioner": __version__} | _told(settings),
+        picture=lambda image_id: pictures[places[image_id]]["image"]["bytes"],
+    )
+    scores = evaluated.as_json() | {"settings": settings, "captioner": __version__}
+    lines = [json.dumps(record, ensure_ascii=False) for record in evaluated.as_records()]
+    try:
+        (out / "scores.json").write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (out / "captions.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (out / "report.html").write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"The evaluation must be written to {out}, but that failed ({error.strerror}).") from error
+
+
+def _told(settings: dict[str, Any]) -> dict[str, str]:
+    """Settings for people: `search` opened up, and no underscores."""
+    flat = {name: value for name, value in settings.items() if name != "search"} | settings["search"]
+    return {name.replace("_", " "): "all pictures" if value is None else str(value) for name, value in flat.items()}
+
+
+def _print_figures(evaluated: "Evaluation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from captioner.inference.report import language_figures, quality_figures
+
+    figures = Table("", "", "95 % interval", title=f"{len(evaluated.scored):,} pictures, {evaluated.references:,} references")
+    for group in (quality_figures(evaluated), language_figures(evaluated)):
+        for figure in group:
+            figures.add_row(figure.label, figure.value, figure.interval)
+        figures.add_section()
+    for column in figures.columns[1:]:
+        column.justify = "right"
+    pictures = Table("CIDEr-D", "picture", "caption", title="Best and worst")
+    for group in evaluated.best_and_worst():
+        for picture in group:
+            # Text, because a name may hold what rich takes for markup.
+            pictures.add_row(f"{picture.cider_d:.0f}", Text(picture.image_id), Text(picture.caption))
+        pictures.add_section()
+    console = Console()
+    console.print(figures)
+    console.print(pictures)
+
+
+def _tell_failures(evaluated: "Evaluation") -> None:
+    for picture in evaluated.failed[:FAILURES_TOLD]:
+        print(f"captioner: {picture.image_id}: {picture.error}", file=sys.stderr)
+    if len(evaluated.failed) > FAILURES_TOLD:
+        print(f"captioner: {len(evaluated.failed) - FAILURES_TOLD} more are in captions.jsonl.", file=sys.stderr)
+
+
+def _progress() -> "Progress":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True))
+
+
+if __name__ == "__main__":
+    run(evaluate)

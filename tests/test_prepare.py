@@ -1,0 +1,163 @@
+"""`prepare` as a program: whole or not at all, and a mistake is a sentence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from captioner.data import sources
+from captioner.errors import CaptionerError, ConfigError, DataError
+from pipelines.prepare import prepare
+
+ROOT = Path(__file__).parent.parent
+FEW = {"train": 4, "validation": 2, "test": 2, "size": 32}
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def broken_flickr8k(folder: Path) -> Path:
+    """A collection of three drawings and a picture that does not open."""
+    (folder / "images").mkdir(parents=True)
+    rows = list(sources.shapes_rows({"train": 3}, size=32, seed=0))
+    for row in rows:
+        (folder / "images" / row.image_id).write_bytes(row.image)
+    (folder / "images" / "broken.png").write_bytes(b"not a picture")
+    names = [*(row.image_id for row in rows), "broken.png"]
+    (folder / "Flickr8k.token.txt").write_text("".join(f"{name}#0\twords\n" for name in names))
+    (folder / "Flickr_8k.trainImages.txt").write_text("\n".join(names))
+    return folder
+
+
+def test_it_writes_one_folder_with_the_collection_and_its_report(tmp_path, capsys):
+    prepare("shapes", out=tmp_path / "new" / "out", **FEW)
+    collection = sources.load_collection(tmp_path / "new" / "out")
+    assert {split: len(rows) for split, rows in collection.items()} == {
+        "train": 4,
+        "validation": 2,
+        "test": 2,
+    }
+    report = json.loads((tmp_path / "new" / "out" / "report.json").read_text())
+    assert report["kept"]["train"] == {"pictures": 4, "captions": 20}
+    assert "kept in validation" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+
+
+def test_a_second_run_replaces_the_first_and_equals_it(tmp_path):
+    out = tmp_path / "out"
+    prepare("shapes", out=out, **FEW)
+    first = contents(out)
+    prepare("shapes", out=out, **FEW, seed=1)
+    assert contents(out) != first
+    prepare("shapes", out=out, **FEW)
+    assert contents(out) == first
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_table_tells_what_was_dropped_and_too_much_is_an_error(tmp_path, capsys):
+    folder, out = broken_flickr8k(tmp_path / "f"), tmp_path / "out"
+    with pytest.raises(DataError, match=r"At most 2\.0% of the pictures may be bad, but 25\.0% are"):
+        prepare(str(folder), out=out)
+    assert "dropped: picture unreadable" in capsys.readouterr().out
+    assert not out.exists()
+    prepare(str(folder), out=out, max_bad=0.25)
+    dropped = json.loads((out / "report.json").read_text())["dropped"]
+    assert [(loss["reason"], loss["count"]) for loss in dropped] == [("picture unreadable", 1)]
+    assert dropped[0]["names"][0].startswith("broken.png: ")
+
+
+@pytest.mark.parametrize("other", ["notes.txt", "dataset_dict.json"])
+def test_a_folder_with_other_things_is_left_alone(tmp_path, other):
+    (tmp_path / other).write_text("precious")
+    with pytest.raises(DataError, match="holds other things: choose another name"):
+        prepare("shapes", out=tmp_path, **FEW)
+    assert contents(tmp_path) == {other: b"precious"}
+
+
+def test_a_file_in_the_way_is_left_alone_and_an_empty_folder_is_taken(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(DataError, match="must be a folder"):
+        prepare("shapes", out=tmp_path / "file", **FEW)
+    (tmp_path / "empty").mkdir()
+    prepare("shapes", out=tmp_path / "empty", **FEW)
+    assert sources.load_collection(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_run_that_breaks_off_leaves_the_old_collection_and_nothing_else(tmp_path, monkeypatch, fault):
+    out = tmp_path / "out"
+    prepare("shapes", out=out, **FEW)
+    before = contents(out)
+
+    def save(self, folder):
+        Path(folder).mkdir()
+        raise fault
+
+    monkeypatch.setattr(sources.DatasetDict, "save_to_disk", save)
+    expected = KeyboardInterrupt if isinstance(fault, KeyboardInterrupt) else DataError
+    with pytest.raises(expected):
+        prepare("shapes", out=out, **FEW, seed=1)
+    assert contents(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_that_is_killed_leaves_nothing_half_and_the_next_one_clears_up(tmp_path):
+    killed = python(
+        "-c",
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from captioner.data import sources\n"
+        "from pipelines.prepare import prepare\n"
+        "sources.DatasetDict.save_to_disk = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"prepare('shapes', out=Path({str(tmp_path / 'out')!r}), train=3, size=32)\n",
+    )
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "out").exists()
+    prepare("shapes", out=tmp_path / "out", **FEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "sentence"),
+    [
+        ("shapes", {"max_bad": 2}, "--max-bad must be a share between 0 and 1, not 2"),
+        ("shapes", {"format": "flickr8k"}, "--format belongs to a folder"),
+        (
+            "folder",
+            {"seed": 0, "train": 9},
+            "--seed, --train must go with the source `shapes`, but it is folder",
+        ),
+        ("folder", {}, "folder is not there"),
+        ("shapes", {"size": 3}, "32 pixels or more"),
+        ("shapes", {"train": -3}, "0 or more, not -3"),
+        ("shapes", {"train": 0, "validation": 0, "test": 0}, "nothing was left here: no pictures"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, source, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CaptionerError, match=sentence) as caught:
+        prepare(source, out=Path("out"), **options)
+    assert isinstance(caught.value, ConfigError | DataError)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_a_program_a_mistake_is_one_line_and_exit_code_2(tmp_path):
+    done = python("-m", "pipelines.prepare", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"captioner: {tmp_path} holds no collection")
+    assert done.stderr.count("\n") == 1
+
+
+def test_importing_the_command_loads_nothing_heavy():
+    heavy = "{'torch', 'datasets', 'numpy', 'PIL', 'transformers'}"
+    done = python("-c", f"import sys, pipelines.prepare; print(sorted({heavy} & set(sys.modules)))")
+    assert done.stdout == "[]\n", done.stderr
