@@ -18,7 +18,8 @@ from . import run
 
 
 def caption(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, and folders of pictures.")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Pictures, and folders of pictures.")] = None,
+    samples: Annotated[bool, typer.Option("--samples", help="Caption the sample photographs.")] = False,
     model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write one JSON object per picture to this file.")] = None,
     beam_width: Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")] = None,
@@ -32,10 +33,14 @@ def caption(
     """
     from dataclasses import replace
 
+    from captioner.data.samples import sample_pictures
     from captioner.inference.bulk import as_record, find_pictures
     from captioner.inference.captioner import Captioner
 
-    pictures = list(find_pictures(paths))
+    chosen = [*(paths or []), *(sample_pictures() if samples else [])]
+    if not chosen:
+        raise ConfigError("There must be something to caption; name pictures or folders, or give --samples.")
+    pictures = list(find_pictures(chosen))
     if out is not None and out.suffix != ".jsonl":
         raise ConfigError(f"--out writes JSON lines, so its name must end in .jsonl, but {out} came.")
     captioner = Captioner.from_pretrained(model, device=device)

@@ -49,21 +49,24 @@ def evaluate(
 ) -> None:
     """Caption every picture of a split, and tell how good the captions are.
 
-    Writes scores.json, captions.jsonl and report.html, a page to look at. Ends with exit code 3 when some
-    pictures could not be captioned; they are in no score.
+    Writes scores.json, captions.jsonl and report.html, a page to look at.
+
+    Ends with exit code 3 when some pictures could not be captioned; they are in no score.
     """
     from captioner.data.sources import load_collection
     from captioner.inference import evaluation
     from captioner.inference.captioner import Captioner
+    from captioner.model.checkpoint import checkpoint_fingerprint
 
     collection = load_collection(data)
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
-    _take(out)
     rows = collection[split]
     rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
-    captioner = Captioner.from_pretrained(None if model == "default" else Path(model), device=device)
+    folder = _folder(model)
+    captioner = Captioner.from_pretrained(folder, device=device)
     search = _search(captioner.search, beam_width, max_length, length_exponent)
+    _take(out)
     with _progress() as progress:
         task = progress.add_task(f"Captioning {len(rows):,} pictures", total=len(rows))
         evaluated = evaluation.evaluate(
@@ -76,7 +79,7 @@ def evaluate(
         )
     settings = {
         "model": model,
-        "model_fingerprint": _fingerprint(model),
+        "model_fingerprint": checkpoint_fingerprint(folder),
         "data": str(data),
         "split": split,
         "limit": limit,
@@ -134,12 +137,10 @@ def _training_captions(collection: "datasets.DatasetDict") -> list[str] | None:
     return [caption for captions in collection["train"]["captions"] for caption in captions]
 
 
-def _fingerprint(model: str) -> str:
+def _folder(model: str) -> Path:
     import captioner.pretrained
-    from captioner.model.checkpoint import checkpoint_fingerprint
 
-    shipped = Path(captioner.pretrained.__file__).parent
-    return checkpoint_fingerprint(shipped if model == "default" else Path(model))
+    return Path(captioner.pretrained.__file__).parent if model == "default" else Path(model)
 
 
 def _write(evaluated: "Evaluation", rows: "datasets.Dataset", settings: dict[str, Any], out: Path) -> None:
@@ -177,22 +178,23 @@ def _print_figures(evaluated: "Evaluation") -> None:
 
     from captioner.inference.report import language_figures, quality_figures
 
-    figures = Table("", "", "95 % interval", title=f"{len(evaluated.scored):,} pictures, {evaluated.references:,} references")
+    title = f"{len(evaluated.scored):,} pictures, {evaluated.references:,} references"
+    figures = Table("", "", "95 % interval", title=title)
     for group in (quality_figures(evaluated), language_figures(evaluated)):
         for figure in group:
             figures.add_row(figure.label, figure.value, figure.interval)
         figures.add_section()
     for column in figures.columns[1:]:
         column.justify = "right"
-    pictures = Table("CIDEr-D", "picture", "caption", title="Best and worst")
-    for group in evaluated.best_and_worst():
-        for picture in group:
+    examples = Table("CIDEr-D", "picture", "caption", title="Best and worst")
+    for pictures in evaluated.best_and_worst():
+        for picture in pictures:
             # Text, because a name may hold what rich takes for markup.
-            pictures.add_row(f"{picture.cider_d:.0f}", Text(picture.image_id), Text(picture.caption))
-        pictures.add_section()
+            examples.add_row(f"{picture.cider_d:.0f}", Text(picture.image_id), Text(picture.caption))
+        examples.add_section()
     console = Console()
     console.print(figures)
-    console.print(pictures)
+    console.print(examples)
 
 
 def _tell_failures(evaluated: "Evaluation") -> None:

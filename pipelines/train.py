@@ -65,10 +65,10 @@ def train(
                     told = f"Epoch {event.epoch + 1}  loss {event.loss:.3f}  {rate:,.0f} words/s"
                     progress.update(bar, completed=done, total=total, description=told)
                 elif isinstance(event, EpochDone):
-                    mark = "  best so far" if event.best else ""
+                    mark = "  best" if event.best else ""
                     progress.console.print(
-                        f"Epoch {event.epoch + 1:3}  loss {event.loss:.4f}  CIDEr-D {event.cider_d:.2f}  BLEU-4 "
-                        f"{event.bleu_4:.2f} (greedy)  {event.words_per_second:,.0f} words/s{mark}"
+                        f"Epoch {event.epoch + 1:3}  loss {event.loss:.4f}  greedy CIDEr-D {event.cider_d:6.2f}  "
+                        f"BLEU-4 {event.bleu_4:5.2f}{mark}"
                     )
         except Interrupted as stopped:
             console.print(str(stopped))

@@ -53,8 +53,8 @@ def region_features(
 ) -> NDArray[np.float16]:
     """Features (pictures, views, regions, feature_size) of a split's pictures, a memory map of a file in `folder`.
 
-    With two `views` the second is of the mirror image; `bf16` computes in bfloat16. Computed only where the file does not exist yet; `done`
-    is told after each batch how many pictures are finished.
+    With two `views` the second is of the mirror image; `bf16` computes in bfloat16. Computed only where the file
+    does not exist yet; `done` is told after each batch how many pictures are finished.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views}.npy"

@@ -24,7 +24,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from datasets import (  # type: ignore[import-untyped]
+from datasets import (
     Dataset,
     DatasetDict,
     DatasetInfo,
@@ -35,8 +35,8 @@ from datasets import (  # type: ignore[import-untyped]
     Value,
     load_from_disk,
 )
-from datasets.arrow_writer import ArrowWriter  # type: ignore[import-untyped]
-from datasets.table import MemoryMappedTable  # type: ignore[import-untyped]
+from datasets.arrow_writer import ArrowWriter
+from datasets.table import MemoryMappedTable
 
 from captioner.data.images import read_image
 from captioner.data.shapes import draw

@@ -73,8 +73,8 @@ class Captioner:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"The device must be one PyTorch can use here, but {device!r} is not.") from error
 
-    @overload
-    def caption(
+    @overload  # a string is a sequence too: the first signature wins
+    def caption(  # type: ignore[overload-overlap]
         self, images: ImageSource, *, candidates: int | None = ..., search: SearchConfig | None = ...
     ) -> Caption: ...
 
@@ -151,6 +151,8 @@ class Captioner:
         return self.model.search(self._features(pixels), search, best=candidates)
 
     def _caption(self, hypotheses: list[Hypothesis]) -> Caption:
+        if not hypotheses:
+            return Caption(error="No caption obeys the search's rules; relax no_repeat_ngram or the lengths.")
         candidates = []
         for hypothesis in hypotheses:
             words = self.model.vocabulary.decode(hypothesis.words)

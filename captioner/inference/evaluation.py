@@ -115,6 +115,7 @@ class Evaluation:
             "failed": [{"image_id": picture.image_id, "error": picture.error} for picture in self.failed],
             "pictures_per_second": round(self.pictures_per_second, 2),
             "normalisation": NORMALISATION,
+            "bootstrap": BOOTSTRAP,
         }
 
     def as_records(self) -> list[dict[str, Any]]:
@@ -194,9 +195,7 @@ def _judge(
         scores=scores,
         intervals=confidence_intervals(hypotheses, references),
         faults=find_faults(hypotheses),
-        scored=tuple(
-            Scored(*picture, cider_d=float(cider_d)) for picture, cider_d in zip(said, each, strict=True)
-        ),
+        scored=tuple(Scored(*picture, cider_d=float(cider_d)) for picture, cider_d in zip(said, each, strict=True)),
         failed=tuple(failed),
         vocabulary_size=len(captioner.model.vocabulary.counts),
         seconds=seconds,

@@ -20,7 +20,7 @@ THUMBNAIL = 480
 """Longest side of a picture in the page, in pixels: twice what is shown, for fine screens."""
 
 _QUALITY = {
-    "cider_d": ("CIDEr-D", "likeness to the references, where rare words weigh more"),
+    "cider_d": ("CIDEr-D", "words shared with references; rare ones weigh more"),
     "bleu_1": ("BLEU-1", "share of words found in a reference"),
     "bleu_2": ("BLEU-2", "the same with pairs of words"),
     "bleu_3": ("BLEU-3", "with three in a row"),
@@ -60,7 +60,7 @@ def language_figures(evaluation: Evaluation) -> list[Figure]:
         ("Vocabulary used", used, "different words said, of those the model can say"),
         ("Novel captions", novel, "not one of the training captions word for word"),
         ("Repeated word", f"{faults.repeated_word:.1%}", "captions that say a word twice in a row"),
-        ("Dangling end", f"{faults.dangling_end:.1%}", "captions that end in a word such as “the” or “with”"),
+        ("Dangling end", f"{faults.dangling_end:.1%}", "captions whose last word is “the”, “with” or the like"),
         ("Not captioned", f"{len(evaluation.failed):,}", "pictures that could not be read; in no score"),
         ("Pictures per second", f"{evaluation.pictures_per_second:.1f}", "reading, CNN and search together"),
     ]
@@ -93,8 +93,8 @@ def render(
         language=language_figures(evaluation),
         histogram=_histogram([scored.cider_d for scored in evaluation.scored]),
         examples=[
-            ("best", [_example(scored, picture) for scored in best]),
-            ("worst", [_example(scored, picture) for scored in worst]),
+            ("The best, with their references", [_example(scored, picture) for scored in best]),
+            ("The worst, with theirs", [_example(scored, picture) for scored in worst]),
         ],
         settings=settings,
         remarks=[NORMALISATION, BOOTSTRAP],
@@ -125,10 +125,8 @@ def _histogram(values: Sequence[float], *, width: int = 20, bars: int = 10) -> l
     counts = [0] * bars
     for value in values:
         counts[min(bars - 1, int(value // width))] += 1
-    labels = [f"{width * step}–{width * (step + 1)}" for step in range(bars - 1)] + [f"{width * (bars - 1)}+"]
-    return [
-        _Bar(label, count, 100 * count / max(counts)) for label, count in zip(labels, counts, strict=True)
-    ]
+    labels = [str(width * step) for step in range(bars - 1)] + [f"{width * (bars - 1)}+"]
+    return [_Bar(label, count, 100 * count / max(counts)) for label, count in zip(labels, counts, strict=True)]
 
 
 _PAGE = jinja2.Environment(
@@ -155,7 +153,7 @@ main { max-width: 66rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 3rem 0 .8rem; }
 p { max-width: 46rem; }
-.quiet, td.note, dt { color: var(--quiet); }
+.quiet, dt { color: var(--quiet); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
 .card h2 { margin: 0 0 .5rem; }
@@ -163,18 +161,22 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 td { border-top: 1px solid var(--line); padding: .45rem .6rem .45rem 0; vertical-align: top; }
 tr:first-child td { border-top: 0; }
 td small { display: block; color: var(--quiet); line-height: 1.35; }
+td.value small { font-weight: 400; }
 td.value { text-align: right; font-weight: 600; white-space: nowrap; padding-right: 0; }
 .bars { display: flex; align-items: flex-end; gap: 4px; height: 9rem; }
-.bars div { flex: 1; height: 100%; display: flex; flex-direction: column; justify-content: flex-end; }
+.bars div { flex: 1; min-width: 0; height: 100%; display: flex; flex-direction: column; justify-content: flex-end; }
 .bars i { display: block; background: var(--mark); border-radius: 3px 3px 0 0; min-height: 1px; }
 .bars span { font-size: .72rem; text-align: center; color: var(--quiet); white-space: nowrap; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
-figure { margin: 0; padding: 0; overflow: hidden; }
-figure img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: cover; background: var(--line); }
-figcaption { padding: .8rem 1rem 1rem; font-size: .92rem; }
-figcaption b { font-size: 1rem; line-height: 1.35; display: block; }
-figcaption ul { margin: .6rem 0 0; padding-left: 1.1rem; color: var(--quiet); }
+figure.card { display: grid; grid-template-columns: 11rem 1fr; padding: 0; margin: 0 0 1rem; overflow: hidden; }
+figure img { width: 100%; height: auto; }
+figcaption { padding: .8rem 1rem .9rem; font-size: .85rem; line-height: 1.4; min-width: 0; }
+figcaption b { font-size: 1rem; display: block; }
+figcaption ul { margin: .4rem 0 0; padding-left: 1rem; }
 figcaption .quiet { font-size: .8rem; overflow-wrap: anywhere; }
+@media (max-width: 34rem) {
+  main { padding: 2rem 1rem; }
+  figure.card { grid-template-columns: 1fr; }
+}
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0; }
 dd { margin: 0; overflow-wrap: anywhere; }
 </style>
@@ -183,7 +185,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 <main>
 <h1>{{ title }}</h1>
 <p class="quiet">{{ "{:,}".format(evaluation.scored | length) }} pictures, judged by
-{{ "{:,}".format(evaluation.references) }} reference captions that people wrote.</p>
+{{ "{:,}".format(evaluation.references) }} reference captions.</p>
 
 <div class="columns">
 {% for heading, figures in [("Likeness to the references", quality), ("Language and speed", language)] %}
@@ -207,16 +209,17 @@ dd { margin: 0; overflow-wrap: anywhere; }
 {% endfor %}
 </div>
 
-{% for which, pictures in examples if pictures %}
-<h2>{{ pictures | length }} {{ which }}</h2>
-<div class="pictures">
+<div class="columns">
+{% for heading, pictures in examples if pictures %}
+<section>
+<h2>{{ heading }}</h2>
 {% for example in pictures %}
 <figure class="card">
 <img src="{{ example.source }}" alt="{{ example.scored.caption }}">
 <figcaption>
 <b>{{ example.scored.caption }}</b>
 <span class="quiet">CIDEr-D {{ "%.0f" | format(example.scored.cider_d) }} · {{ example.scored.image_id }}</span>
-<ul>
+<ul class="quiet">
 {% for reference in example.scored.references %}
 <li>{{ reference }}</li>
 {% endfor %}
@@ -224,8 +227,9 @@ dd { margin: 0; overflow-wrap: anywhere; }
 </figcaption>
 </figure>
 {% endfor %}
-</div>
+</section>
 {% endfor %}
+</div>
 
 {% if evaluation.failed %}
 <h2>Not captioned</h2>

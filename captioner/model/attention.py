@@ -37,7 +37,10 @@ class DotAttention(nn.Module):
         return keys
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Queries (pictures, rows, query_size), keys (pictures, regions, attention_size) -> (pictures, rows, regions)."""
+        """How well each key answers each query: (pictures, rows, regions).
+
+        Queries are (pictures, rows, query_size), keys (pictures, regions, attention_size).
+        """
         scaled: Tensor = self.query(queries) * self.scale
         return scaled @ keys.transpose(1, 2)
 

@@ -127,7 +127,8 @@ def _load(module: torch.nn.Module, tensors: dict[str, torch.Tensor], prefix: str
     wrong = own.keys() ^ chosen.keys() or {name for name in own if own[name].shape != chosen[name].shape}
     if wrong:
         raise CheckpointError(
-            f"The weights in {folder} do not fit its config.json: {prefix}{min(wrong)} is missing, extra or of another shape."
+            f"The weights in {folder} do not fit its config.json: {prefix}{min(wrong)} is missing, extra or of "
+            "another shape."
         )
     if not all(bool(tensor.isfinite().all()) for tensor in chosen.values()):
         raise CheckpointError(f"The weights in {folder} hold numbers that are not finite; train the model again.")

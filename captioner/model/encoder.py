@@ -114,7 +114,7 @@ def build_encoder(name: str, *, weights: str, size: int) -> Encoder:
     if weights not in ("pretrained", "random"):
         _load_weights(network, _weights_file(short_name, weights))
     try:
-        return Encoder(network.to(memory_format=torch.channels_last), Preprocessing(size, mean, std))  # type: ignore[call-overload]
+        return Encoder(network.to(memory_format=torch.channels_last), Preprocessing(size, mean, std))
     except (ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"The encoder must be a CNN that gives a feature map, but {name!r} at {size} pixels gives none "

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captioner.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -18,6 +20,13 @@ class Constraints:
     max_length: int = 20
     no_repeat_ngram: int = 0
     """No sequence of so many words occurs twice; 0 allows repeats."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_length <= self.max_length or self.max_length < 1:
+            raise ConfigError(
+                "A caption's lengths must satisfy 0 <= min_length <= max_length and 1 <= max_length, but "
+                f"min_length {self.min_length} and max_length {self.max_length} came."
+            )
 
     def apply(self, log_probabilities: Tensor, history: Tensor) -> Tensor:
         """The log-probabilities (pictures, rows, vocabulary) with what the rules forbid set to -inf.

@@ -232,8 +232,8 @@ def _learn(run: _Run, features: Tensor, words: Words, *, own_words: float) -> tu
     value = float(loss.mean.detach())
     if not np.isfinite(value):
         raise TrainingError(
-            f"The loss must stay finite, but in epoch {run.progress.epoch + 1} it became {value}; the state before this "
-            "epoch is kept: lower training.learning_rate and go on with --resume."
+            f"The loss must stay finite, but in epoch {run.progress.epoch + 1} it became {value}; the state before "
+            "this epoch is kept: lower training.learning_rate and go on with --resume."
         )
     run.optimizer.zero_grad(set_to_none=True)
     loss.mean.backward()  # type: ignore[no-untyped-call]

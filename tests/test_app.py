@@ -1,0 +1,400 @@
+"""The page: what it shows, what it never shows, and what it refuses."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import gradio as gr
+import httpx
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from app.__main__ import demo, read_login
+from app.caption import NO_PICTURE, Answer, answer, record
+from app.drawing import draw_alternatives, draw_error, draw_heat, draw_sentence, draw_words
+from captioner.config import Config, DecoderConfig, EncoderConfig
+from captioner.data.samples import sample_pictures
+from captioner.errors import ConfigError
+from captioner.inference.captioner import Candidate, Captioner
+from captioner.inference.explanation import ExplainedWord, Explanation
+from captioner.model.captioning import build_model
+from captioner.model.checkpoint import save_checkpoint
+from captioner.text.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = which("chromium")
+
+
+@pytest.fixture(scope="module")
+def captioner() -> Captioner:
+    """Random weights that are the same every time, and six words."""
+    torch.manual_seed(0)
+    config = Config(
+        encoder=EncoderConfig(name="tf_efficientnet_lite0", weights="random", size=96),
+        decoder=DecoderConfig(hidden_size=16, embedding_size=16, attention_size=16),
+    )
+    vocabulary = Vocabulary.fit(["a brown dog runs through grass"], min_count=1)
+    return Captioner(build_model(config, vocabulary))
+
+
+@pytest.fixture(scope="module")
+def command(captioner: Captioner, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """`python -m app` with that model; a program of its own, so that Gradio's warnings are not ours."""
+    folder = tmp_path_factory.mktemp("model")
+    save_checkpoint(captioner.model, folder)
+    return [sys.executable, "-m", "app", "--model", str(folder)]
+
+
+@pytest.fixture(scope="module")
+def address(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the page is served, until it is interrupted; then no upload may be left."""
+    temporary = tmp_path_factory.mktemp("temporary")
+    environment = {name: value for name, value in os.environ.items() if name != "CAPTIONER_AUTH"}
+    environment["TMPDIR"] = str(temporary)
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        said = program.stdout.readline()
+        found = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) ", said)
+        assert found, said
+        yield found[1]
+        program.send_signal(signal.SIGINT)
+        program.stdout.read()
+    assert program.returncode == 0
+    assert list(temporary.glob("captioner-*")) == []
+
+
+@pytest.fixture
+def client(address: str, tmp_path: Path) -> Iterator[Client]:
+    client = Client(address, verbose=False, analytics_enabled=False, download_files=tmp_path)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "meadow.png"
+    Image.new("RGB", (120, 80), (30, 160, 40)).save(path)
+    return path
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    path = tmp_path / "letter.jpg"
+    path.write_text("Dear reader, this is no picture.")
+    return path
+
+
+def explanation(*attentions: np.ndarray[Any, Any] | None) -> Explanation:
+    words = [ExplainedWord(f"word{place}", 0.25, attention, 0.4) for place, attention in enumerate(attentions)]
+    return Explanation("Words.", tuple(words))
+
+
+# The handlers
+
+
+def test_a_picture_is_answered_with_its_caption_the_other_candidates_and_every_word(
+    captioner: Captioner, picture: Path
+) -> None:
+    caption = captioner.caption(picture, candidates=3)
+    shown = answer(captioner, str(picture), 5)
+    assert caption.text is not None
+    assert caption.text in shown.sentence
+    assert all(candidate.text in shown.alternatives for candidate in caption.candidates[1:])
+    words = caption.candidates[0].words
+    assert shown.words.count('type="radio"') == shown.words.count('class="heat"') == len(words)
+    assert shown.words.count(" checked") == 1
+
+
+def test_a_beam_one_wide_has_no_alternatives(captioner: Captioner, picture: Path) -> None:
+    assert answer(captioner, str(picture), 1).alternatives == ""
+
+
+def test_no_picture_asks_for_one(captioner: Captioner) -> None:
+    assert answer(captioner, None, 5) == NO_PICTURE
+    with pytest.raises(gr.Error, match="There must be a picture"):
+        record(captioner, None, 5)
+
+
+def test_a_text_file_named_jpg_is_answered_with_a_sentence_that_hides_where_it_lies(
+    captioner: Captioner, text_file: Path
+) -> None:
+    shown = answer(captioner, str(text_file), 5)
+    assert shown == Answer(shown.sentence)
+    assert "letter.jpg must be" in shown.sentence
+    assert str(text_file.parent) not in shown.sentence
+    with pytest.raises(gr.Error, match=r"^'letter\.jpg must be"):
+        record(captioner, str(text_file), 5)
+
+
+# The drawings
+
+
+def test_words_of_a_strange_model_and_names_of_strange_files_cannot_become_html() -> None:
+    evil = "<script>alert(1)</script>"
+    candidates = [Candidate(evil, -1.0, ()), Candidate(evil, -2.0, ())]
+    word = Explanation(evil, (ExplainedWord(evil, 0.5, None, 0.0),))
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    for html in (
+        draw_sentence(evil),
+        draw_error(evil),
+        draw_alternatives(candidates),
+        draw_words(pixels, word),
+    ):
+        assert "<script" not in html
+        assert "&lt;script" in html
+
+
+def test_an_alternative_half_as_probable_as_the_caption_says_so() -> None:
+    candidates = [Candidate("First.", np.log(0.2), ()), Candidate("Second.", np.log(0.1), ())]
+    html = draw_alternatives(candidates)
+    assert "0.50×" in html
+    assert "First." not in html
+
+
+def test_a_picture_is_lit_where_the_model_looked_and_more_so_the_more_it_looked() -> None:
+    attention = np.zeros((7, 7), np.float32)
+    attention[0, 6] = 0.8
+
+    def light(overlay: Image.Image) -> np.ndarray[Any, Any]:
+        grey = Image.new("RGBA", overlay.size, (128, 128, 128, 255))
+        return np.asarray(Image.alpha_composite(grey, overlay).convert("L"), dtype=int)
+
+    fully, half = light(draw_heat(attention, brightest=0.8)), light(draw_heat(attention / 2, brightest=0.8))
+    assert fully[0, -1] > 120
+    assert fully[0, -1] > half[0, -1] + 5 > fully[-1, 0] + 20
+
+
+def test_a_model_without_attention_shows_its_words_and_their_probabilities() -> None:
+    html = draw_words(np.zeros((4, 4, 3), np.uint8), explanation(None, None))
+    assert 'class="heat"' not in html
+    assert html.count("25%") == 2
+    assert "attention lay" not in html
+
+
+def test_the_most_concentrated_word_is_chosen_first() -> None:
+    flat, peaked = np.full((2, 2), 0.15, np.float32), np.array([[0.6, 0], [0, 0]], np.float32)
+    html = draw_words(np.zeros((4, 4, 3), np.uint8), explanation(flat, peaked, flat))
+    assert html.index("checked") > html.index("word0")
+    assert html.index("checked") < html.index("word1")
+
+
+def test_there_are_photographs_to_try() -> None:
+    assert len(sample_pictures()) >= 3
+    for path in sample_pictures():
+        with Image.open(path) as photograph:
+            assert photograph.format == "JPEG"
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_other_machines_are_not_let_in_without_a_login(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAPTIONER_AUTH", raising=False)
+    with pytest.raises(ConfigError, match="needs a login"):
+        demo(host=host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
+def test_this_machine_needs_no_login(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAPTIONER_AUTH", raising=False)
+    assert read_login(host) is None
+
+
+def test_a_login_opens_the_page_to_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPTIONER_AUTH", "ada:with:colon")
+    assert read_login("0.0.0.0") == ("ada", "with:colon")
+
+
+@pytest.mark.parametrize("given", ["", "ada", "ada:", ":secret"])
+def test_half_a_login_is_none(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPTIONER_AUTH", given)
+    with pytest.raises(ConfigError, match="user:password"):
+        read_login("127.0.0.1")
+
+
+def test_a_port_that_is_taken_is_a_sentence(command: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [*command, "--port", port], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(
+        f"captioner: The page must listen on a free port of this machine, but 127.0.0.1 port {port}"
+    )
+    assert "Traceback" not in ended.stderr
+
+
+# The page as it is served
+
+
+def test_a_program_gets_the_caption_as_data(client: Client, captioner: Captioner, picture: Path) -> None:
+    told = client.predict(handle_file(picture), 3, api_name="/caption")
+    here = record(captioner, str(picture), 3)
+    assert told["caption"] == here["caption"] == told["candidates"][0]["text"]
+    assert [candidate["text"] for candidate in told["candidates"]] == [
+        candidate["text"] for candidate in here["candidates"]
+    ]
+    assert [word["probability"] for word in told["words"]] == pytest.approx(
+        [word["probability"] for word in here["words"]], rel=1e-3
+    )
+
+
+def test_a_program_that_sends_a_text_file_named_jpg_gets_the_sentence(client: Client, text_file: Path) -> None:
+    with pytest.raises(AppError, match=r"letter\.jpg must be"):
+        client.predict(handle_file(text_file), 3, api_name="/caption")
+
+
+def test_a_beam_wider_than_the_slider_is_refused(client: Client, picture: Path) -> None:
+    with pytest.raises(AppError):
+        client.predict(handle_file(picture), 9999, api_name="/caption")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "//etc/passwd",
+        "../../../../etc/passwd",
+        "..%2f..%2f..%2fetc%2fpasswd",
+        "pyproject.toml",
+        "app/interface.py",
+        "http://169.254.169.254/latest/meta-data",
+    ],
+)
+def test_no_file_of_the_machine_is_served(address: str, path: str) -> None:
+    for route in ("gradio_api/file=", "file="):
+        reply = httpx.get(f"{address}{route}{path}", trust_env=False)
+        assert reply.status_code in (403, 404)
+        assert "root:" not in reply.text
+
+
+def test_a_path_or_an_address_in_place_of_an_upload_is_not_read(address: str, picture: Path) -> None:
+    asked: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    config = httpx.get(f"{address}config", trust_env=False).json()
+    [caption] = [function["id"] for function in config["dependencies"] if function["api_name"] == "caption"]
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/picture.jpg"
+        readable = str(sample_pictures()[0])
+        with picture.open("rb") as file:
+            [uploaded] = httpx.post(f"{address}gradio_api/upload", files={"files": file}, trust_env=False).json()
+        for place, payload in enumerate(
+            [
+                {"path": uploaded},
+                {"path": readable},
+                {"path": url},
+                {"path": readable, "url": url},
+                {"path": "", "url": url},
+                readable,
+            ]
+        ):
+            if isinstance(payload, dict):
+                payload["meta"] = {"_type": "gradio.FileData"}
+            session = {"session_hash": f"probe{place}"}
+            call = {"data": [payload, 3], "fn_index": caption, **session}
+            joined = httpx.post(f"{address}gradio_api/queue/join", json=call, trust_env=False)
+            assert joined.status_code == 200
+            told = httpx.get(f"{address}gradio_api/queue/data", params=session, trust_env=False, timeout=60).text
+            assert ("log_probability" in told) == (place == 0)
+        server.shutdown()
+    assert asked == []
+
+
+def test_a_file_over_ten_megabytes_is_refused(address: str) -> None:
+    heavy = {"files": ("heavy.jpg", b"\xff" * 10_500_000, "image/jpeg")}
+    assert httpx.post(f"{address}gradio_api/upload", files=heavy, trust_env=False).status_code == 413
+
+
+def test_a_foreign_page_gets_no_permission(address: str) -> None:
+    reply = httpx.get(f"{address}config", headers={"Origin": "https://evil.example"}, trust_env=False)
+    assert "access-control-allow-origin" not in reply.headers
+
+
+def test_monitoring_and_run_history_are_off_and_one_function_is_public(address: str) -> None:
+    config = httpx.get(f"{address}config", trust_env=False).json()
+    assert httpx.get(f"{address}gradio_api/monitoring", trust_env=False).status_code in (403, 404)
+    assert config["run_history"] is False
+    assert config["analytics_enabled"] is False
+    public = [function["api_name"] for function in config["dependencies"] if function["api_visibility"] == "public"]
+    assert public == ["caption"]
+
+
+def test_every_component_has_a_name(address: str) -> None:
+    config = httpx.get(f"{address}config", trust_env=False).json()
+    visible = [part for part in config["components"] if part["props"].get("visible") is not False]
+    nameless = [part["type"] for part in visible if not part["props"].get("elem_id")]
+    assert set(nameless) <= {"form"}  # Gradio wraps the slider in it
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@pytest.mark.skipif(find_spec("playwright") is None, reason="Playwright is not installed")
+def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_words(
+    address: str, captioner: Captioner, picture: Path, text_file: Path
+) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    foreign: list[str] = []
+    complaints: list[str] = []
+
+    def note(url: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            foreign.append(url)
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 375, "height": 812})
+        page.on("request", lambda request: note(request.url))
+        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+
+        page.locator("#picture input[type=file]").set_input_files(picture)
+        caption = captioner.caption(picture)
+        expect(page.locator("#sentence")).to_have_text(caption.text or "")
+
+        words = page.locator("#words label")
+        expect(words).to_have_count(len(caption.candidates[0].words))
+        words.first.locator(".chip").click()
+        expect(words.nth(0).locator(".details")).to_be_visible()
+        expect(words.nth(0).locator(".heat")).to_have_css("opacity", "1")
+        page.keyboard.press("ArrowRight")
+        expect(words.nth(1).locator(".details")).to_be_visible()
+        expect(words.nth(0).locator(".details")).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+        page.locator("#samples button").first.click()
+        expect(page.locator("#sentence")).to_have_text(captioner.caption(sample_pictures()[0]).text or "")
+
+        page.locator("#picture button[aria-label='Remove Image']").click()
+        expect(page.locator("#words .stage")).to_have_count(0)
+        page.locator("#picture input[type=file]").set_input_files(text_file)
+        expect(page.get_by_role("alert")).to_contain_text("letter.jpg must be")
+        browser.close()
+    assert foreign == []
+    assert complaints == []
