@@ -9,6 +9,7 @@ from captioner.app.__main__ import demo
 from captioner.pipelines import run
 from captioner.pipelines.caption import caption
 from captioner.pipelines.evaluate import evaluate
+from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
 from captioner.pipelines.train import train
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (caption, demo, prepare, train, evaluate):
+for command in (caption, demo, prepare, train, evaluate, pack):
     app.command()(command)
 
 

@@ -112,11 +112,15 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
 
     Raises ConfigError when the file cannot be read, is not TOML, or names an unknown setting.
     """
-    tables: dict[str, Any] = {}
-    if path is not None:
-        tables = _read_toml(Path(path))
-    for override in overrides:
-        tables = _merge(tables, _parse_override(override))
+    recipe = from_dict(Config, {} if path is None else _read_toml(Path(path)))
+    return override(recipe, overrides)
+
+
+def override(config: Config, lines: Iterable[str]) -> Config:
+    """`config` with the settings of `lines`, each a line of TOML such as `training.epochs=3`, in place of its own."""
+    tables = to_dict(config)
+    for line in lines:
+        tables = _merge(tables, _parse_override(line))
     return from_dict(Config, tables)
 
 

@@ -40,10 +40,11 @@ _FILES = ("config.json", "vocabulary.json", "model.safetensors")
 def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False) -> None:
     """Write the model to `folder`, whole or not at all; `half` stores 16-bit weights, half the size.
 
-    A folder that exists is replaced if it is a checkpoint (its README.md is kept) or empty, and refused with
-    CheckpointError otherwise.
+    A folder that exists is replaced if it is a checkpoint or empty (or, for the package's own `pretrained`, holds
+    no more than `__init__.py`), its other files kept, and refused with CheckpointError otherwise.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
+    others = {path.name for path in folder.iterdir()} - {"__init__.py", "__pycache__"} if folder.exists() else set()
+    if others and "manifest.json" not in others:
         raise CheckpointError(f"A model is written to a new folder, but {folder} holds something else; choose another.")
     stores_encoder = model.config.encoder.weights != "packaged"
     weights = {f"decoder.{name}": tensor for name, tensor in model.decoder.state_dict().items()}
@@ -56,8 +57,9 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
     }
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     contents["manifest.json"] = json.dumps(hashes, indent=2).encode()
-    if (folder / "README.md").exists():
-        contents["README.md"] = (folder / "README.md").read_bytes()
+    for name in ("README.md", "__init__.py"):
+        if (folder / name).exists():
+            contents[name] = (folder / name).read_bytes()
     _replace_folder(folder, contents)
 
 
