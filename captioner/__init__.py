@@ -17,6 +17,7 @@ _HOME = {
     "Captioner": "captioner.inference.captioner",
     "Explanation": "captioner.inference.explanation",
     "SearchConfig": "captioner.config",
+    "Steering": "captioner.text.steering",
     "load_config": "captioner.config",
     "CaptionerError": "captioner.errors",
     "CheckpointError": "captioner.errors",

@@ -9,9 +9,11 @@ from captioner.app.__main__ import demo
 from captioner.pipelines import run
 from captioner.pipelines.caption import caption
 from captioner.pipelines.evaluate import evaluate
+from captioner.pipelines.explain import explain
 from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
 from captioner.pipelines.train import train
+from captioner.pipelines.vocabulary import vocabulary
 
 app = typer.Typer(
     name="captioner",
@@ -20,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (caption, demo, prepare, train, evaluate, pack):
+for command in (caption, explain, demo, prepare, train, evaluate, pack, vocabulary):
     app.command()(command)
 
 

@@ -91,6 +91,20 @@ class SearchConfig:
     """A caption's score is its log-probability over its length to this power: 0 favours short captions."""
     no_repeat_ngram: int = 3
     """No sequence of so many words occurs twice; 0 allows repeats."""
+    groups: int = 1
+    """Diverse beam search: groups of beams that avoid each other's words; they divide the beam's width evenly."""
+    diversity: float = 0.5
+    """What a word loses from its log-probability for each beam of an earlier group that has just said it."""
+    method: Literal["beam", "sample"] = "beam"
+    """`sample`: draw words at random with the settings below; the width, the groups and the length exponent rest."""
+    temperature: float = 1.0
+    """Below 1 likely words become likelier still."""
+    top_k: int = 0
+    """Draw from so many of the likeliest words; 0: from all."""
+    top_p: float = 1.0
+    """Draw from the fewest words that together have this probability."""
+    seed: int = 0
+    """The same seed draws the same captions for the same picture."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def test_the_public_surface_is_exactly_this() -> None:
         "Explanation",
         "ImageError",
         "SearchConfig",
+        "Steering",
         "TrainingError",
         "__version__",
         "load_config",

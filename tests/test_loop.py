@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from captioner.config import SearchConfig
 from captioner.data.batches import pad
 from captioner.errors import TrainingError
 from captioner.model.captioning import CaptioningModel
@@ -59,7 +60,7 @@ def test_it_learns_to_tell_three_pictures_apart(tmp_path: Path) -> None:
     assert epochs[-1].bleu_4 > 90
     best = load_checkpoint(tmp_path / "best")
     [[caption]] = best.search(
-        torch.from_numpy(some_pictures(model, 6, 1).features[1:2, 0].astype(np.float32)), model.config.search
+        torch.from_numpy(some_pictures(model, 6, 1).features[1:2, 0].astype(np.float32)), SearchConfig(beam_width=1)
     )
     assert " ".join(best.vocabulary.decode(caption.words)) == SENTENCES[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,12 @@ from captioner.errors import ConfigError, ImageError
 from captioner.inference.explanation import Explanation, explain
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint
-from captioner.search.beam import Hypothesis
+from captioner.search.hypothesis import Hypothesis
+from captioner.search.tree import Recorder
+from captioner.text.steering import Steering, WordRules
 from captioner.text.vocabulary import detokenise
+
+_NO_CAPTION = "No caption obeys the search's rules; relax no_repeat_ngram, the lengths or what is required."
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,22 @@ class Captioner:
 
     @overload  # a string is a sequence too: the first signature wins
     def caption(  # type: ignore[overload-overlap]
-        self, images: ImageSource, *, candidates: int | None = ..., search: SearchConfig | None = ...
+        self,
+        images: ImageSource,
+        *,
+        candidates: int | None = ...,
+        search: SearchConfig | None = ...,
+        steering: Steering | None = ...,
     ) -> Caption: ...
 
     @overload
     def caption(
-        self, images: Sequence[ImageSource], *, candidates: int | None = ..., search: SearchConfig | None = ...
+        self,
+        images: Sequence[ImageSource],
+        *,
+        candidates: int | None = ...,
+        search: SearchConfig | None = ...,
+        steering: Steering | None = ...,
     ) -> list[Caption]: ...
 
     def caption(
@@ -89,16 +104,25 @@ class Captioner:
         *,
         candidates: int | None = None,
         search: SearchConfig | None = None,
+        steering: Steering | None = None,
     ) -> Caption | list[Caption]:
         """Caption one picture, or a list of them.
 
         A picture is a path, encoded bytes, a PIL image or an array. One picture that cannot be read raises
         ImageError; in a list it becomes a `Caption` with `error` set. `candidates` is how many captions to
-        return (default: as many as the beam is wide), `search` replaces the settings stored with the model.
+        return (default: as many as the beam is wide, and one where captions are drawn at random), `search`
+        replaces the settings stored with the model, `steering` says which words must and must not occur.
+
+        Raises ConfigError when no caption can obey the settings and the steering.
         """
         if isinstance(images, list | tuple):
-            return list(self.caption_each(images, candidates=candidates, search=search))
-        [only] = self.caption_each([images], candidates=candidates, search=search)  # type: ignore[list-item]
+            return list(self.caption_each(images, candidates=candidates, search=search, steering=steering))
+        [only] = self.caption_each(
+            [images],  # type: ignore[list-item]
+            candidates=candidates,
+            search=search,
+            steering=steering,
+        )
         if only.error is not None:
             raise ImageError(only.error)
         return only
@@ -109,10 +133,27 @@ class Captioner:
         *,
         candidates: int | None = None,
         search: SearchConfig | None = None,
+        steering: Steering | None = None,
         batch_size: int = 16,
     ) -> Iterator[Caption]:
-        """One `Caption` per picture, in order, as they are made; a picture that cannot be read is one too."""
+        """One `Caption` per picture, in order, as they are made; a picture that cannot be read is one too.
+
+        The arguments are those of `caption`, and are checked before the first picture is asked for.
+        """
         search = search or self.search
+        wanted = candidates or (search.beam_width if search.method == "beam" else 1)
+        if search.method == "beam" and not 1 <= wanted <= max(1, search.beam_width):
+            raise ConfigError(
+                f"A beam {search.beam_width} wide gives 1 to {search.beam_width} candidates, but {wanted} "
+                "were asked for; widen the beam."
+            )
+        rules = (steering or Steering()).rules(self.model.vocabulary)
+        self.model.constraints(search, rules)
+        return self._caption_each(images, wanted, search, rules, batch_size)
+
+    def _caption_each(
+        self, images: Iterable[ImageSource], candidates: int, search: SearchConfig, rules: WordRules, batch_size: int
+    ) -> Iterator[Caption]:
         remaining = iter(images)
         while sources := list(itertools.islice(remaining, batch_size)):
             pixels: list[Tensor] = []
@@ -123,15 +164,33 @@ class Captioner:
                     errors.append(None)
                 except ImageError as error:
                     errors.append(str(error))
-            found = iter(self._search(pixels, search, candidates or search.beam_width) if pixels else [])
+            found = iter(self._search(pixels, search, candidates, rules) if pixels else [])
             for message in errors:
                 yield Caption(error=message) if message else self._caption(next(found))
 
-    def explain(self, image: ImageSource, *, search: SearchConfig | None = None) -> Explanation:
-        """The best caption of one picture, with the probability of each word and where it looked."""
-        features = self._features([self._pixels(image)])
-        [[best]] = self.model.search(features, search or self.search, best=1)
-        return explain(self.model, features[0], best)
+    def explain(
+        self, image: ImageSource, *, search: SearchConfig | None = None, steering: Steering | None = None
+    ) -> Explanation:
+        """The best caption of one picture, and what the model computed for each of its words.
+
+        To go on from a branch of the tree instead, give `Steering(prefix=branch.beginning)`. Raises ImageError when
+        the picture cannot be read, ConfigError when no caption can obey the rules.
+        """
+        pixels, settings = self._pixels(image), search or self.search
+        features = self._features([pixels])
+        rules = (steering or Steering()).rules(self.model.vocabulary)
+        # Greedy search and sampling weigh no tree.
+        recorder = Recorder() if settings.beam_width > 1 and settings.method == "beam" else None
+        [hypotheses] = self.model.search(
+            features, settings, best=1, rules=rules, keys=[_key(pixels)], recorder=recorder
+        )
+        if not hypotheses:
+            raise ConfigError(_NO_CAPTION)
+        return explain(self.model, features[0], hypotheses[0], tree=recorder.trees[0] if recorder else None)
+
+    def features(self, image: ImageSource) -> Tensor:
+        """What the CNN makes of one picture: (regions, feature_size). Raises ImageError."""
+        return self._features([self._pixels(image)])[0]
 
     def _pixels(self, source: ImageSource) -> Tensor:
         preprocessing = self.model.encoder.preprocessing
@@ -142,19 +201,22 @@ class Captioner:
         features: Tensor = self.model.encoder(torch.stack(pixels).to(self.model.device))
         return features
 
-    def _search(self, pixels: list[Tensor], search: SearchConfig, candidates: int) -> list[list[Hypothesis]]:
-        if not 1 <= candidates <= max(1, search.beam_width):
-            raise ConfigError(
-                f"A beam {search.beam_width} wide gives 1 to {search.beam_width} candidates, but {candidates} "
-                "were asked for; widen the beam."
-            )
-        return self.model.search(self._features(pixels), search, best=candidates)
+    def _search(
+        self, pixels: list[Tensor], search: SearchConfig, candidates: int, rules: WordRules
+    ) -> list[list[Hypothesis]]:
+        keys = [_key(picture) for picture in pixels] if search.method == "sample" else None
+        return self.model.search(self._features(pixels), search, best=candidates, rules=rules, keys=keys)
 
     def _caption(self, hypotheses: list[Hypothesis]) -> Caption:
         if not hypotheses:
-            return Caption(error="No caption obeys the search's rules; relax no_repeat_ngram or the lengths.")
+            return Caption(error=_NO_CAPTION)
         candidates = []
         for hypothesis in hypotheses:
             words = self.model.vocabulary.decode(hypothesis.words)
             candidates.append(Candidate(detokenise(words), hypothesis.log_probability, tuple(words)))
         return Caption(tuple(candidates))
+
+
+def _key(pixels: Tensor) -> int:
+    """A number that stays with a picture wherever it stands, so that the same seed draws the same captions for it."""
+    return int.from_bytes(hashlib.blake2b(pixels.cpu().numpy().tobytes(), digest_size=8).digest())

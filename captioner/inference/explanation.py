@@ -1,16 +1,70 @@
-"""What the model computed for each word of a caption."""
+"""What the model computed for each word of a caption.
+
+Everything here is read off the network while it says the caption once more; nothing is estimated afterwards. It
+tells what was computed, not why.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captioner.model.captioning import CaptioningModel
+from captioner.inference.beam_tree import BeamTree, spell
+from captioner.inference.ledger import MemoryLedger, memory_ledger
+from captioner.model.captioning import CaptioningModel, Trace
+from captioner.model.cells import Gates
 from captioner.search.beam import Hypothesis
-from captioner.text.vocabulary import detokenise
+from captioner.search.tree import Tree
+from captioner.text.vocabulary import END, SPECIAL_TOKENS, START, detokenise
+
+END_TEXT = SPECIAL_TOKENS[END]
+"""How the end of the sentence is spelt among the words."""
+
+_QUANTILES = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A word that could have been said instead."""
+
+    text: str
+    """`<end>` is the end of the sentence."""
+    probability: float
+    """That the model gave it in that place, between 0 and 1."""
+
+
+@dataclass(frozen=True)
+class GateSummary:
+    """One gate at one word, over all hidden units: 0 to 1, the candidate -1 to 1."""
+
+    mean: float
+    spread: float
+    """Standard deviation over the units."""
+    low: float
+    """A tenth of the units lie below."""
+    median: float
+    high: float
+    """A tenth of the units lie above."""
+
+
+@dataclass(frozen=True)
+class WordGates:
+    """The gates of the cell that speaks, at one word; None where the cell has no such gate.
+
+    New memory = forget * old memory + input * candidate; the output gate says how much of it is shown.
+    """
+
+    forget: GateSummary | None
+    input: GateSummary | None
+    candidate: GateSummary
+    output: GateSummary | None
 
 
 @dataclass(frozen=True)
@@ -19,7 +73,7 @@ class ExplainedWord:
 
     text: str
     probability: float
-    """That the model gave this word after those before it, between 0 and 1."""
+    """That the model gave this word after those before it, between 0 and 1; rules of the search play no part."""
     attention: NDArray[np.float32] | None
     """(grid height, grid width): how much it looked at each cell of the picture; None without attention.
 
@@ -27,6 +81,27 @@ class ExplainedWord:
     """
     not_looking: float
     """The share of attention on what the decoder remembers instead of on the picture."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The likeliest other words in this place, likeliest first. One may be likelier than the word itself, since
+    the search chooses whole sentences."""
+    gates: WordGates | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers and lists, rounded to 4 decimals; probabilities to 4 significant digits."""
+        gates = self.gates and {
+            name: gate and {statistic: round(value, 4) for statistic, value in gate.items()}
+            for name, gate in asdict(self.gates).items()
+        }
+        return {
+            "text": self.text,
+            "probability": _significant(self.probability),
+            "alternatives": [
+                {"text": other.text, "probability": _significant(other.probability)} for other in self.alternatives
+            ],
+            "attention": None if self.attention is None else np.round(self.attention.astype(float), 4).tolist(),
+            "not_looking": round(self.not_looking, 4),
+            "gates": gates,
+        }
 
 
 @dataclass(frozen=True)
@@ -35,20 +110,113 @@ class Explanation:
 
     text: str
     words: tuple[ExplainedWord, ...]
+    end: ExplainedWord | None = None
+    """The decision to stop after the last word; its text is `<end>`."""
+    ledger: MemoryLedger | None = None
+    """Of what the memory consisted at each word and at the end; None for a plain RNN (see `ledger.NO_LEDGER`)."""
+    tree: BeamTree | None = None
+    """Every hypothesis of the search; None for greedy search, which weighs one."""
+
+    @property
+    def said(self) -> tuple[ExplainedWord, ...]:
+        """The words, and the end where it is known."""
+        return self.words if self.end is None else (*self.words, self.end)
+
+    @property
+    def log_probability(self) -> float:
+        """Natural logarithm of the probability of the whole sentence."""
+        return sum(math.log(max(word.probability, np.finfo(float).tiny)) for word in self.said)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the single hidden units, as plain lists and dicts."""
+        return {
+            "caption": self.text,
+            "log_probability": round(self.log_probability, 4),
+            "words": [word.as_json() for word in self.words],
+            "end": self.end and self.end.as_json(),
+            "memory_ledger": self.ledger and self.ledger.as_json(),
+            "beam_tree": self.tree and [branch.as_json() for branch in self.tree.branches],
+        }
 
 
-def explain(model: CaptioningModel, features: Tensor, caption: Hypothesis) -> Explanation:
-    """Say `caption` again about the picture with these features (regions, feature_size), and report each word."""
+def explain(
+    model: CaptioningModel,
+    features: Tensor,
+    caption: Hypothesis,
+    *,
+    tree: Tree | None = None,
+    alternatives: int = 5,
+) -> Explanation:
+    """Say `caption` again about the picture with these features (regions, feature_size), and report each word.
+
+    `tree` is of the search that found it, `alternatives` how many other words to name in each place.
+    """
     trace = model.trace(features, caption.words)
-    words = model.vocabulary.decode(caption.words)
     grid = (model.encoder.grid_height, model.encoder.grid_width)
-    explained = []
-    for time, word in enumerate(words):
-        attention, not_looking = None, 0.0
-        if trace.weights is not None:
-            looked = trace.weights[time].float().cpu().numpy()
-            attention = looked[: grid[0] * grid[1]].reshape(grid)
-            not_looking = float(looked[grid[0] * grid[1] :].sum())
-        probability = float(trace.log_probabilities[time].exp())
-        explained.append(ExplainedWord(word, probability, attention, not_looking))
-    return Explanation(detokenise(words), tuple(explained))
+    ids = [*caption.words, END]
+    said = []
+    for time, word in enumerate(ids):
+        attention, not_looking = _looked(trace, time, grid)
+        said.append(
+            ExplainedWord(
+                text=model.vocabulary.words[word],
+                probability=float(trace.log_probabilities[time].exp()),
+                attention=attention,
+                not_looking=not_looking,
+                alternatives=_alternatives(trace.distributions[time], model.vocabulary.words, word, alternatives),
+                gates=_summaries(trace.gates[time]),
+            )
+        )
+    words = [model.vocabulary.words[word] for word in caption.words]
+    ledger = None
+    if trace.gates[0].forget is not None:
+        read = [SPECIAL_TOKENS[START], *words]
+        ledger = memory_ledger(trace, read=read, cell=_whose_memory(model))
+    spelt = None if tree is None else spell(tree, model.vocabulary.words)
+    return Explanation(detokenise(words), tuple(said[:-1]), said[-1], ledger, spelt)
+
+
+def _looked(trace: Trace, time: int, grid: tuple[int, int]) -> tuple[NDArray[np.float32] | None, float]:
+    """Where a step looked (grid height, grid width), and how much of its attention was not on the picture."""
+    if trace.weights is None:
+        return None, 0.0
+    weights = trace.weights[time].float().cpu().numpy()
+    regions = grid[0] * grid[1]
+    return weights[:regions].reshape(grid), float(weights[regions:].sum())
+
+
+def _alternatives(distribution: Tensor, words: Sequence[str], said: int, count: int) -> tuple[Alternative, ...]:
+    """The `count` likeliest words of log-probabilities (vocabulary,) but the one said."""
+    others = distribution.clone()
+    others[said] = -torch.inf
+    likeliest = others.topk(min(count, len(words)))
+    return tuple(
+        Alternative(words[word], math.exp(log_probability))
+        for log_probability, word in zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
+        if log_probability > -math.inf
+    )
+
+
+def _summaries(gates: Gates) -> WordGates:
+    summaries = {name: None if gate is None else _summary(gate) for name, gate in gates._asdict().items()}
+    return WordGates(**summaries)  # type: ignore[arg-type]
+
+
+def _summary(gate: Tensor) -> GateSummary:
+    units = gate.double().cpu()
+    low, median, high = units.quantile(torch.tensor(_QUANTILES, dtype=units.dtype)).tolist()
+    return GateSummary(float(units.mean()), float(units.std(correction=0)), low, median, high)
+
+
+def _whose_memory(model: CaptioningModel) -> str:
+    memory = "cell state" if model.config.decoder.cell == "lstm" else "hidden state"
+    if model.decoder.speaking_cell == "language":
+        return (
+            f"the {memory} of the language cell, the one that speaks; it starts empty, and the picture reaches it "
+            "only through attention"
+        )
+    return f"the {memory} of the decoder's one cell"
+
+
+def _significant(probability: float) -> float:
+    return float(f"{probability:.4g}")

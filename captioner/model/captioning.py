@@ -12,9 +12,13 @@ from captioner.config import Config, SearchConfig
 from captioner.model.cells import Gates
 from captioner.model.decoder import Decoder, State, build_decoder
 from captioner.model.encoder import Encoder, build_encoder
-from captioner.search.beam import Hypothesis, beam_search
+from captioner.search.beam import beam_search
 from captioner.search.constraints import Constraints
 from captioner.search.greedy import greedy_search
+from captioner.search.hypothesis import Hypothesis
+from captioner.search.sampling import sample
+from captioner.search.tree import Recorder
+from captioner.text.steering import NO_RULES, WordRules
 from captioner.text.vocabulary import END, NEVER_SAID, START, Vocabulary
 
 
@@ -23,10 +27,14 @@ class Trace(NamedTuple):
 
     log_probabilities: Tensor
     """(time,): of each word, given those before it."""
+    distributions: Tensor
+    """(time, vocabulary): log-probabilities of all words it could have said instead; -inf for what is no word."""
     weights: Tensor | None
     """(time, regions[, + 1 for the sentinel]): where each word looked; None without attention."""
     gates: list[Gates]
     """Of each word, tensors (hidden,)."""
+    memory: Tensor
+    """(time + 1, hidden): what the speaking cell remembers before the first word and after each step."""
 
 
 class CaptioningModel(nn.Module):
@@ -54,25 +62,59 @@ class CaptioningModel(nn.Module):
         logits[..., list(NEVER_SAID)] = -torch.inf
         return logits.log_softmax(dim=-1), said.state
 
-    @torch.inference_mode()
-    def search(self, features: Tensor, settings: SearchConfig, *, best: int = 1) -> list[list[Hypothesis]]:
-        """The `best` captions of each picture, best first, from features (pictures, regions, feature_size).
-
-        A beam one wide is greedy search and gives one caption.
-        """
+    def constraints(self, settings: SearchConfig, rules: WordRules = NO_RULES) -> Constraints:
+        """What a search with these settings and rules holds to. Raises ConfigError when no caption can."""
         constraints = Constraints(
             end=END,
             min_length=settings.min_length,
             max_length=settings.max_length,
             no_repeat_ngram=settings.no_repeat_ngram,
+            forbidden=rules.forbidden,
+            required=rules.required,
+            prefix=rules.prefix,
         )
+        constraints.automaton()
+        return constraints
+
+    @torch.inference_mode()
+    def search(
+        self,
+        features: Tensor,
+        settings: SearchConfig,
+        *,
+        best: int = 1,
+        rules: WordRules = NO_RULES,
+        keys: Sequence[int] | None = None,
+        recorder: Recorder | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The `best` captions of each picture, best first, from features (pictures, regions, feature_size).
+
+        A beam one wide is greedy search and gives one caption, unless words are required or a recorder wants its
+        tree. Sampling draws `best` captions; what it draws for a picture depends on the seed and on the picture's
+        number in `keys` (default: its place in the batch). Raises ConfigError when no caption can obey the rules.
+        """
+        constraints = self.constraints(settings, rules)
         state = self.decoder.start(features, rows=1)
         pictures, device = len(features), features.device
-        if settings.beam_width == 1:
+        if settings.method == "sample":
+            return sample(
+                self.next_word,
+                state,
+                start=START,
+                constraints=constraints,
+                keys=range(pictures) if keys is None else keys,
+                samples=best,
+                seed=settings.seed,
+                temperature=settings.temperature,
+                top_k=settings.top_k or None,
+                top_p=settings.top_p,
+                device=device,
+            )
+        if settings.beam_width == 1 and not rules.required and recorder is None:
             only = greedy_search(
                 self.next_word, state, pictures=pictures, start=START, constraints=constraints, device=device
             )
-            return [[caption] for caption in only]
+            return [[caption] if caption.log_probability > -torch.inf else [] for caption in only]
         return beam_search(
             self.next_word,
             state,
@@ -82,24 +124,38 @@ class CaptioningModel(nn.Module):
             beam_width=settings.beam_width,
             best=best,
             length_exponent=settings.length_exponent,
+            groups=settings.groups,
+            diversity=settings.diversity,
+            recorder=recorder,
             device=device,
         )
 
     @torch.inference_mode()
     def trace(self, features: Tensor, words: Sequence[int]) -> Trace:
         """Say the given words about one picture, features (regions, feature_size), and watch."""
+        cell = self.decoder.speaking_cell
         state = self.decoder.start(features.unsqueeze(0), rows=1)
-        log_probabilities, weights, gates = [], [], []
-        for before, after in zip([START, *words], [*words, END], strict=True):
+        distributions, weights, gates = [], [], []
+        memory = [state.cell(cell).memory[0, 0]]
+        for before in [START, *words]:
             said = self.decoder.step(self.decoder.embed(torch.tensor([[before]], device=self.device)), state)
             state = said.state
             logits = self.decoder.score(said.output)[0, 0].float()
             logits[list(NEVER_SAID)] = -torch.inf
-            log_probabilities.append(logits.log_softmax(dim=-1)[after])
+            distributions.append(logits.log_softmax(dim=-1))
             gates.append(said.gates.of_row(0, 0))
+            memory.append(state.cell(cell).memory[0, 0])
             if said.weights is not None:
                 weights.append(said.weights[0, 0])
-        return Trace(torch.stack(log_probabilities), torch.stack(weights) if weights else None, gates)
+        over_time = torch.stack(distributions)
+        after = torch.tensor([*words, END], device=self.device)
+        return Trace(
+            log_probabilities=over_time.gather(1, after.unsqueeze(1)).squeeze(1),
+            distributions=over_time,
+            weights=torch.stack(weights) if weights else None,
+            gates=gates,
+            memory=torch.stack(memory),
+        )
 
 
 def build_model(config: Config, vocabulary: Vocabulary) -> CaptioningModel:

@@ -36,15 +36,17 @@ FORMAT = 1
 
 _FILES = ("config.json", "vocabulary.json", "model.safetensors")
 
+_KEPT = ("README.md", "__init__.py")
+"""A model's card, and what makes the package's own model a package; saving leaves them alone."""
+
 
 def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False) -> None:
     """Write the model to `folder`, whole or not at all; `half` stores 16-bit weights, half the size.
 
-    A folder that exists is replaced if it is a checkpoint or empty (or, for the package's own `pretrained`, holds
-    no more than `__init__.py`), its other files kept, and refused with CheckpointError otherwise.
+    A checkpoint that is there is replaced, its card kept. Raises CheckpointError when the folder holds other things.
     """
-    others = {path.name for path in folder.iterdir()} - {"__init__.py", "__pycache__"} if folder.exists() else set()
-    if others and "manifest.json" not in others:
+    present = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if "manifest.json" not in present and present - {*_KEPT, "__pycache__"}:
         raise CheckpointError(f"A model is written to a new folder, but {folder} holds something else; choose another.")
     stores_encoder = model.config.encoder.weights != "packaged"
     weights = {f"decoder.{name}": tensor for name, tensor in model.decoder.state_dict().items()}
@@ -57,7 +59,7 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
     }
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     contents["manifest.json"] = json.dumps(hashes, indent=2).encode()
-    for name in ("README.md", "__init__.py"):
+    for name in _KEPT:
         if (folder / name).exists():
             contents[name] = (folder / name).read_bytes()
     _replace_folder(folder, contents)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from captioner.config import DecoderConfig
 from captioner.model.attention import ATTENTIONS, DotAttention
-from captioner.model.cells import CELLS, Cell, CellState, Gates
+from captioner.model.cells import CELLS, Cell, CellState, Gates, LSTMCell
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ class Decoder(nn.Module):
 
     The last layer's weights are the word embeddings (tied; Press and Wolf 2017).
     """
+
+    speaking_cell = "cell"
+    """The name, in `State`, of the cell whose gates a step reports."""
 
     def __init__(self, *, output_size: int, embedding_size: int, vocabulary_size: int, dropout: float) -> None:
         super().__init__()
@@ -166,7 +169,10 @@ class Attend(Decoder):
         """See `Decoder.start`; hidden state and memory come from the mean region (Xu et al. 2015)."""
         values = self.dropout(self.region(features))
         mean = values.mean(dim=1)
-        first = CellState(torch.tanh(self.first_hidden(mean)), torch.tanh(self.first_memory(mean)))
+        hidden = torch.tanh(self.first_hidden(mean))
+        # Only the LSTM has a memory of its own; the memory of the others is their hidden state.
+        memory = torch.tanh(self.first_memory(mean)) if isinstance(self.cell, LSTMCell) else hidden
+        first = CellState(hidden, memory)
         carried = {**_rows({"cell": first}, rows), "context": _row(mean, rows)}
         return State(carried, picture={"keys": self.attention.keys(values), "values": values})
 
@@ -203,6 +209,8 @@ class Attend(Decoder):
 
 class TopDown(Decoder):
     """An attention cell decides where to look, a language cell what to say (Anderson et al. 2018, section 3.2)."""
+
+    speaking_cell = "language"
 
     def __init__(
         self,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from captioner.search.beam import AnyState, Hypothesis, Step
+from captioner.search.backtracking import backtrack
 from captioner.search.constraints import Constraints
+from captioner.search.hypothesis import AnyState, Hypothesis, Step
 
 
 @torch.inference_mode()
@@ -18,19 +19,32 @@ def greedy_search(
     constraints: Constraints,
     device: torch.device | str = "cpu",
 ) -> list[Hypothesis]:
-    """For every picture the caption whose every word is the likeliest; `state` holds one row per picture."""
+    """For every picture the caption whose every word is the likeliest; `state` holds one row per picture.
+
+    Where that leads into a dead end, the caption that `backtrack` finds. A picture without any caption that obeys
+    the rules gets one without words of log-probability -inf.
+    """
+    beginning = state
     history = torch.empty(pictures, 1, 0, dtype=torch.long, device=device)
     words = torch.full((pictures, 1), start, device=device)
+    progress = torch.zeros_like(words)
     totals = torch.zeros(pictures, 1, device=device)
     over = torch.zeros(pictures, 1, dtype=torch.bool, device=device)
     while not bool(over.all()):
         log_probabilities, state = step(words, state)
-        best, words = constraints.apply(log_probabilities, history).max(dim=-1)
+        best, words = constraints.apply(log_probabilities, history, progress).max(dim=-1)
         totals = totals + best.masked_fill(over, 0.0)
-        words = words.masked_fill(over, constraints.end)
+        words = words.masked_fill(over | best.isneginf(), constraints.end)
         over = over | (words == constraints.end)
+        progress = constraints.advance(progress, words)
         history = torch.cat([history, words.unsqueeze(-1)], dim=-1)
     answers = []
-    for ids, total in zip(history[:, 0].tolist(), totals[:, 0].tolist(), strict=True):
-        answers.append(Hypothesis(tuple(ids[: ids.index(constraints.end)]), total, total))
+    for picture, (ids, total) in enumerate(zip(history[:, 0].tolist(), totals[:, 0].tolist(), strict=True)):
+        answer = Hypothesis(tuple(ids[: ids.index(constraints.end)]), total, total)
+        if total == -torch.inf:
+            way = backtrack(
+                step, beginning, picture, pictures=pictures, start=start, constraints=constraints, device=device
+            )
+            answer = way or Hypothesis((), -torch.inf, -torch.inf)
+        answers.append(answer)
     return answers

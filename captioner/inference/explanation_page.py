@@ -1,0 +1,178 @@
+"""An explanation as one HTML file to read: it needs nothing but itself, and runs no script.
+
+Its style and pictures are inside, it names no other host, and its Content-Security-Policy forbids it to fetch
+anything. Choosing a word is a group of radio buttons. Every text in it is escaped, since words come from a model
+file and names from a stranger's disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from typing import NamedTuple
+
+import jinja2
+from PIL import Image
+
+from captioner.inference.beam_tree import BeamTree, Branch
+from captioner.inference.diagram import BAR, ROW, Band, gate_band, lattice, ledger_parts, ledger_ribbons
+from captioner.inference.drawing import attention_overlay, brightest_attention
+from captioner.inference.explanation import END_TEXT, ExplainedWord, Explanation
+from captioner.inference.explanation_template import TEMPLATE
+from captioner.inference.ledger import NO_LEDGER
+from captioner.search.fate import Fate
+from captioner.text.function_words import FUNCTION_WORDS
+
+PICTURE_SIDE = 900
+"""Longest side of the picture in the page, in pixels."""
+
+_GATES = {
+    "forget": ("Keep", "the forget gate: how much of the old memory stays; 1 keeps all", 0.0),
+    "input": ("Let in", "the input gate: how much of what is new comes in", 0.0),
+    "candidate": ("What is new", "the candidate: the new content itself, from −1 to 1", -1.0),
+    "output": ("Show", "the output gate: how much of the memory is used for the next word", 0.0),
+}
+
+_PAGE = jinja2.Environment(
+    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+).from_string(TEMPLATE)
+
+
+class _Word(NamedTuple):
+    """A word as the page shows it; percentages as text."""
+
+    text: str
+    ends: bool
+    share: float
+    percent: str
+    others: list[_Other]
+    overlay: str
+    on_picture: str
+    on_memory: str
+    gates: list[Band | None]
+
+
+class _Other(NamedTuple):
+    text: str
+    percent: str
+    share: float
+    likelier: bool
+
+
+class _Twig(NamedTuple):
+    """A branch of the search as the page shows it, with all that goes on from it."""
+
+    branch: Branch
+    text: str
+    chosen: bool
+    kept: list[_Twig]
+    dropped: list[_Twig]
+
+
+def render_explanation(explanation: Explanation, picture: Image.Image, *, name: str, model: str) -> str:
+    """The page.
+
+    Args:
+        explanation: what to show.
+        picture: what was captioned, upright RGB.
+        name: what to call the picture.
+        model: which model captioned it.
+    """
+    shown = picture.copy()
+    shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    brightest = brightest_attention(explanation.said)
+    words = [_word(word, brightest) for word in explanation.said]
+    ledger = explanation.ledger
+    parts = ledger_parts(ledger) if ledger else []
+    return _PAGE.render(
+        explanation=explanation,
+        name=name,
+        model=model,
+        picture=_embedded(shown, "JPEG", quality=84),
+        ratio=shown.width / shown.height,
+        words=words,
+        first=_most_focused(explanation),
+        looks=any(word.attention is not None for word in explanation.words),
+        remembers=any(word.not_looking > 0 for word in explanation.words),
+        sentence_probability=_odds(explanation.log_probability),
+        gates=[(label, told) for gate, (label, told, _) in _GATES.items() if words and _has_gate(explanation, gate)],
+        ledger=ledger,
+        no_ledger=NO_LEDGER,
+        parts=parts,
+        ribbons=ledger_ribbons(parts),
+        row=ROW,
+        bar=BAR,
+        tree=explanation.tree and lattice(explanation.tree),
+        twig=explanation.tree and _twig(explanation.tree, explanation.tree.branches[0], explanation.tree.chosen),
+    )
+
+
+def _word(word: ExplainedWord, brightest: float) -> _Word:
+    overlay = ""
+    if word.attention is not None:
+        overlay = _embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
+    others = [
+        _Other(_spelt(other.text), _percent(other.probability), other.probability, other.probability > word.probability)
+        for other in word.alternatives
+    ]
+    gates = word.gates
+    bands = [] if gates is None else [(getattr(gates, name), lowest) for name, (_, _, lowest) in _GATES.items()]
+    return _Word(
+        text=_spelt(word.text),
+        ends=word.text == END_TEXT,
+        share=word.probability,
+        percent=_percent(word.probability),
+        others=others,
+        overlay=overlay,
+        on_picture=_percent(1 - word.not_looking),
+        on_memory=_percent(word.not_looking),
+        gates=[gate_band(gate, lowest=lowest) for gate, lowest in bands if gate is not None],
+    )
+
+
+def _has_gate(explanation: Explanation, gate: str) -> bool:
+    gates = explanation.said[0].gates
+    return gates is not None and getattr(gates, gate) is not None
+
+
+def _most_focused(explanation: Explanation) -> int:
+    """Which word to show first: the content word that looked hardest at one place."""
+    focus = [
+        0.0 if word.attention is None or word.text in FUNCTION_WORDS else float(word.attention.max())
+        for word in explanation.words
+    ]
+    return focus.index(max(focus)) if focus else 0
+
+
+def _twig(tree: BeamTree, branch: Branch, chosen: frozenset[int]) -> _Twig:
+    going_on = [_twig(tree, child, chosen) for child in tree.children(branch.number)]
+    kept = [twig for twig in going_on if twig.kept or twig.dropped or twig.chosen or twig.branch.fate is Fate.KEPT]
+    dropped = [twig for twig in going_on if twig not in kept]
+    return _Twig(branch, _spelt(branch.text), branch.number in chosen, kept, dropped)
+
+
+def _spelt(word: str) -> str:
+    return "(end)" if word == END_TEXT else word
+
+
+def _percent(share: float) -> str:
+    """Such as `42 %`, and near the ends of the scale `0.3 %`, `99.6 %` or `under 0.1 %`."""
+    if 0 < share < 0.001:
+        return "under 0.1\N{NARROW NO-BREAK SPACE}%"
+    digits = 1 if 0 < share < 0.0995 or 0.99 < share < 0.9995 else 0
+    return f"{100 * share:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def _odds(log_probability: float) -> str:
+    """Such as `12 %` or `1 in 3,400`, to two digits."""
+    if log_probability > math.log(0.01):
+        return _percent(math.exp(log_probability))
+    ratio = float(f"{math.exp(min(-log_probability, 100)):.2g}")
+    return f"1 in {ratio:,.0f}"
+
+
+def _embedded(picture: Image.Image, kind: str, *, quality: int) -> str:
+    file = io.BytesIO()
+    picture.save(file, kind, quality=quality)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

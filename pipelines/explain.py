@@ -1,0 +1,218 @@
+"""Show what the model computed for each word of a caption, and test whether its attention tells the truth.
+
+captioner explain dog.jpg holiday/ --out explained
+captioner explain dog.jpg --prefix "a man" --out explained
+captioner explain --faithfulness data/flickr8k --limit 200
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from captioner.errors import ConfigError, DataError, ImageError
+
+from . import run
+
+if TYPE_CHECKING:
+    import datasets
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from captioner.data.images import ImageSource
+    from captioner.inference.captioner import Captioner
+    from captioner.inference.explanation import Explanation
+    from captioner.inference.faithfulness import Estimate, Faithfulness
+
+INDEX = "explanations.jsonl"
+"""In the folder written: a line for each picture. It also tells that the folder is ours."""
+
+
+def explain(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Pictures, and folders of pictures.")] = None,
+    samples: Annotated[bool, typer.Option("--samples", help="Explain the sample photographs.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder to write; a folder in it for each picture.")] = Path(
+        "out/explain"
+    ),
+    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Words the caption must begin with.")] = None,
+    beam_width: Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")] = None,
+    faithfulness: Annotated[
+        Path | None,
+        typer.Option(help="Instead: a folder that `captioner prepare` wrote, to measure attention on.", metavar="DATA"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="With --faithfulness: train, validation or test.")] = "validation",
+    limit: Annotated[int, typer.Option(min=1, help="With --faithfulness: the first so many pictures.")] = 200,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
+) -> None:
+    """Write explanation.html, explanation.json and three drawings for every picture.
+
+    With --faithfulness: delete what each word looked at, and see how much less probable it becomes than when random
+    parts of the picture are deleted; writes faithfulness.json.
+
+    Ends with exit code 3 when some pictures could not be explained, 2 when none could.
+    """
+    from captioner.data.samples import sample_pictures
+    from captioner.inference.bulk import find_pictures
+    from captioner.inference.captioner import Captioner
+
+    chosen = [*(paths or []), *(sample_pictures() if samples else [])]
+    if bool(chosen) == (faithfulness is not None):
+        raise ConfigError(
+            "There must be either pictures to explain (name them, or give --samples) or --faithfulness DATA."
+        )
+    pictures = list(find_pictures(chosen))
+    _take(out)
+    captioner = Captioner.from_pretrained(model, device=device)
+    if beam_width is not None:
+        captioner.search = replace(captioner.search, beam_width=beam_width)
+    if faithfulness is not None:
+        _measure(captioner, faithfulness, split, limit, out)
+        return
+    failed = _explain(captioner, pictures, prefix, out)
+    print(f"{len(pictures) - failed} of {len(pictures)} pictures explained in {out}.", file=sys.stderr)
+    if failed:
+        raise typer.Exit(2 if failed == len(pictures) else 3)
+
+
+def _take(out: Path) -> None:
+    """Make the folder `out`, before the work; raise DataError when it holds anything but explanations."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not (out / INDEX).exists():
+            raise DataError(f"--out must be a new or empty folder or explanations, but {out} holds other things.")
+        (out / INDEX).touch()
+    except OSError as error:
+        raise DataError(f"--out must be a folder that can be made, but {out} cannot be ({error.strerror}).") from error
+
+
+def _explain(captioner: "Captioner", pictures: Sequence[Path], prefix: str | None, out: Path) -> int:
+    """Explain each picture into a folder of its own, and tell how many could not be."""
+    from captioner.text.steering import Steering
+
+    failed = 0
+    _write_text(out / INDEX, "")
+    for path, folder in zip(pictures, _folders(pictures), strict=True):
+        record = {"path": str(path), "folder": folder, "caption": None, "error": None, "model": captioner.name}
+        try:
+            explanation = captioner.explain(path, steering=Steering(prefix=prefix))
+            _write(explanation, path, captioner.name, out / folder)
+        except ImageError as error:
+            failed += 1
+            record |= {"folder": None, "error": str(error)}
+            print(f"captioner: {error}", file=sys.stderr)
+        else:
+            record |= {"caption": explanation.text}
+            print(f"{path}: {explanation.text}")
+        _write_text(out / INDEX, json.dumps(record, ensure_ascii=False) + "\n", mode="a")
+    return failed
+
+
+def _folders(pictures: Iterable[Path]) -> Iterator[str]:
+    """A name for each picture's folder: its own, with a number where it came before."""
+    taken: set[str] = set()
+    for path in pictures:
+        name, number = path.stem, 1
+        # Some file systems do not tell capitals apart.
+        while name.casefold() in taken or name.casefold() == INDEX:
+            number += 1
+            name = f"{path.stem}-{number}"
+        taken.add(name.casefold())
+        yield name
+
+
+def _write(explanation: "Explanation", path: Path, model: str, folder: Path) -> None:
+    from captioner.data.images import read_image
+    from captioner.inference.drawing import draw_attention, draw_gates, draw_ledger
+    from captioner.inference.explanation_page import PICTURE_SIDE, render_explanation
+
+    picture = read_image(path, at_least=PICTURE_SIDE)
+    drawings = {"attention": draw_attention(picture, explanation), "gates": draw_gates(explanation)}
+    if explanation.ledger is not None:
+        drawings["ledger"] = draw_ledger(explanation.ledger, explanation)
+    record = {"path": str(path), "model": model} | explanation.as_json()
+    page = render_explanation(explanation, picture, name=path.name, model=model)
+    try:
+        folder.mkdir(exist_ok=True)
+        for name, drawing in drawings.items():
+            drawing.save(folder / f"{name}.png", optimize=True)
+    except OSError as error:
+        raise DataError(
+            f"The drawings cannot be written to {folder} ({error.strerror}); choose another --out."
+        ) from error
+    _write_text(folder / "explanation.json", json.dumps(record, ensure_ascii=False) + "\n")
+    _write_text(folder / "explanation.html", page)
+
+
+def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Path) -> None:
+    from captioner.data.sources import load_collection
+    from captioner.inference.faithfulness import attention_faithfulness
+
+    collection = load_collection(data)
+    if split not in collection:
+        raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
+    rows = collection[split].select(range(min(limit, len(collection[split]))))
+    with _progress() as progress:
+        task = progress.add_task(f"Asking about {len(rows):,} pictures", total=len(rows))
+        measured = attention_faithfulness(
+            captioner, _encoded(rows), done=lambda pictures: progress.update(task, completed=pictures)
+        )
+    _print_faithfulness(measured)
+    settings = {"model": captioner.name, "data": str(data), "split": split, "limit": limit}
+    text = json.dumps(measured.as_json() | {"settings": settings}, indent=2, ensure_ascii=False)
+    _write_text(out / "faithfulness.json", text + "\n")
+    print(f"Written to {out / 'faithfulness.json'}.")
+
+
+def _encoded(rows: "datasets.Dataset") -> "Iterator[ImageSource]":
+    """The pictures' files as they are."""
+    import datasets
+
+    for row in rows.select_columns("image").cast_column("image", datasets.Image(decode=False)):
+        yield row["image"]["bytes"]
+
+
+def _print_faithfulness(measured: "Faithfulness") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{len(measured.words):,} content words on {measured.pictures:,} pictures"
+    figures = Table("", "", "95 % interval", title=title)
+    for column in figures.columns[1:]:
+        column.justify = "right"
+    which = f"{measured.regions_deleted} of {measured.regions} regions"
+    _add(figures, f"Log-probability falls, without the {which} looked at most", measured.attended_fall)
+    _add(figures, f"... without {which} drawn at random", measured.random_fall)
+    _add(figures, "Difference", measured.difference)
+    _add(figures, "Words that lose more without what they looked at", measured.attended_hurts_more, "{:.1%}")
+    Console().print(figures)
+    if measured.failed:
+        print(f"captioner: {measured.failed} pictures could not be read; they are in no figure.", file=sys.stderr)
+
+
+def _add(figures: "Table", label: str, estimate: "Estimate", form: str = "{:.3f}") -> None:
+    mean, low, high = (form.format(value) for value in estimate)
+    figures.add_row(label, mean, f"{low} – {high}")
+
+
+def _write_text(path: Path, text: str, *, mode: str = "w") -> None:
+    try:
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
+
+
+def _progress() -> "Progress":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True))
+
+
+if __name__ == "__main__":
+    run(explain)

@@ -1,0 +1,82 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.data.samples import sample_pictures
+from tests.conftest import SENTENCES
+from tests.readme import ROOT, blocks, commands, layout, run_in
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder as the README imagines it: dog.jpg, and holiday/ with pictures."""
+    photograph = Image.open(sample_pictures()[0]).convert("RGB")
+    photograph.save(tmp_path / "dog.jpg")
+    (tmp_path / "holiday").mkdir()
+    photograph.save(tmp_path / "holiday" / "beach.png")
+    return tmp_path
+
+
+def test_the_lines_of_python_print_a_sentence(folder: Path) -> None:
+    [code] = blocks("python")
+    answer = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert re.fullmatch(r"[A-Z][^\n]*\.\n", answer.stdout)
+
+
+def test_the_commands_caption_pictures_and_folders(folder: Path) -> None:
+    printing, writing, _ = commands("captioner caption")
+    lines = run_in(folder, printing).splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["dog.jpg", "holiday/beach.png"]
+    run_in(folder, writing)
+    [record] = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
+    assert record["path"] == "holiday/beach.png"
+    assert record["error"] is None
+
+
+@pytest.mark.timeout(600)
+def test_the_way_to_ones_own_model_works_word_for_word(folder: Path) -> None:
+    flickr8k = folder / "path" / "to" / "flickr8k"
+    (flickr8k / "images").mkdir(parents=True)
+    captions = []
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(flickr8k / "images" / f"{number}.jpg")
+        captions += [f"{number}.jpg#{place}\t{SENTENCES[place]} .\n" for place in range(3)]
+    (flickr8k / "Flickr8k.token.txt").write_text("".join(captions))
+    (flickr8k / "Flickr_8k.trainImages.txt").write_text("".join(f"{number}.jpg\n" for number in range(8)))
+    (flickr8k / "Flickr_8k.devImages.txt").write_text("".join(f"{number}.jpg\n" for number in range(8, 12)))
+    for command in commands("captioner prepare path/to/flickr8k"):
+        run_in(folder, command)
+    assert (folder / "out" / "flickr8k" / "report.html").exists()
+
+
+def test_make_demo_and_make_test_do_what_they_say() -> None:
+    demo, test = (
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for target in ("demo", "test")
+    )
+    assert demo.index("captioner caption --samples") < demo.index("captioner demo")
+    assert all(tool in test for tool in ("ruff check", "mypy", "pytest"))
+
+
+def test_the_map_names_every_file_in_its_own_words() -> None:
+    [shown] = [block for block in re.findall(r"```\n(.*?)```", TEXT, re.DOTALL) if block.startswith("captioner/")]
+    assert shown == layout()
+
+
+def test_every_linked_file_exists() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / link).exists(), link
