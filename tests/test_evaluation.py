@@ -122,12 +122,6 @@ def test_every_picture_has_one_record_of_the_same_keys(evaluation):
     assert [record["image_id"] for record in records if record["error"] is not None] == ["broken.png"]
 
 
-def test_a_caption_the_search_cannot_find_is_told_too(captioner):
-    impossible = SearchConfig(beam_width=2, min_length=5, max_length=4)
-    with pytest.raises(DataError, match=r"none of 5 was; the first error: The search found no caption"):
-        evaluate(captioner, VALIDATION, search=impossible)
-
-
 @pytest.mark.parametrize(("rows", "told"), [([], "not empty"), ([BROKEN], "must be a JPEG")])
 def test_nothing_to_score_is_a_sentence(captioner, rows, told):
     with pytest.raises(DataError, match=told) as caught:

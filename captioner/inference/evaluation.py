@@ -12,6 +12,7 @@ from captioner.config import SearchConfig
 from captioner.data.sources import Row
 from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
+from captioner.text.claims import Contradicted, contradicted
 from captioner.text.metrics import CiderD, Interval, Scores, confidence_intervals, score
 from captioner.text.vocabulary import normalise
 
@@ -77,6 +78,8 @@ class Evaluation:
     intervals: dict[str, Interval]
     """95 % bootstrap intervals of BLEU, ROUGE-L and CIDEr-D, named like the fields of `scores`."""
     faults: Faults
+    contradicted: dict[str, Contradicted]
+    """For colours, numbers and gender, the claims that the references contradict."""
     scored: tuple[Scored, ...]
     failed: tuple[Failed, ...]
     vocabulary_size: int
@@ -109,6 +112,7 @@ class Evaluation:
             "scores": scores,
             "intervals_95": {name: [round(low, 4), round(high, 4)] for name, (low, high) in self.intervals.items()},
             "faults": {name: round(share, 4) for name, share in asdict(self.faults).items()},
+            "contradicted": {kind: told._asdict() for kind, told in self.contradicted.items()},
             "vocabulary_size": self.vocabulary_size,
             "pictures": len(self.scored),
             "references": self.references,
@@ -166,8 +170,7 @@ def evaluate(
     )
     for count, (row, caption) in enumerate(zip(judged, captions, strict=True), start=1):
         if caption.text is None:
-            error = caption.error or "The search found no caption that keeps its rules."
-            failed.append(Failed(row.image_id, row.captions, error))
+            failed.append(Failed(row.image_id, row.captions, str(caption.error)))
         else:
             said.append(_Said(row.image_id, caption.text, row.captions))
         done(count)
@@ -195,6 +198,7 @@ def _judge(
         scores=scores,
         intervals=confidence_intervals(hypotheses, references),
         faults=find_faults(hypotheses),
+        contradicted=contradicted(hypotheses, references),
         scored=tuple(Scored(*picture, cider_d=float(cider_d)) for picture, cider_d in zip(said, each, strict=True)),
         failed=tuple(failed),
         vocabulary_size=len(captioner.model.vocabulary.counts),

@@ -10,16 +10,18 @@ from __future__ import annotations
 import base64
 import io
 import math
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jinja2
+from markupsafe import Markup
 from PIL import Image
 
 from captioner.inference.beam_tree import BeamTree, Branch
 from captioner.inference.diagram import BAR, ROW, Band, gate_band, lattice, ledger_parts, ledger_ribbons
 from captioner.inference.drawing import attention_overlay, brightest_attention
 from captioner.inference.explanation import END_TEXT, ExplainedWord, Explanation
-from captioner.inference.explanation_template import TEMPLATE
+from captioner.inference.explanation_template import INSIDE, INSIDE_STYLE, PAGE
 from captioner.inference.ledger import NO_LEDGER
 from captioner.search.fate import Fate
 from captioner.text.function_words import FUNCTION_WORDS
@@ -34,9 +36,16 @@ _GATES = {
     "output": ("Show", "the output gate: how much of the memory is used for the next word", 0.0),
 }
 
-_PAGE = jinja2.Environment(
-    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-).from_string(TEMPLATE)
+_HTML = jinja2.Environment(
+    loader=jinja2.DictLoader({"page.html": PAGE, "inside.html": INSIDE, "inside.css": INSIDE_STYLE}),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+_FRAGMENT = _HTML.from_string(
+    '<style>.inside { {% include "inside.css" %} }</style><div class="inside">{% include "inside.html" %}</div>'
+)
 
 
 class _Word(NamedTuple):
@@ -82,30 +91,46 @@ def render_explanation(explanation: Explanation, picture: Image.Image, *, name: 
     shown = picture.copy()
     shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     brightest = brightest_attention(explanation.said)
-    words = [_word(word, brightest) for word in explanation.said]
-    ledger = explanation.ledger
-    parts = ledger_parts(ledger) if ledger else []
-    return _PAGE.render(
-        explanation=explanation,
+    return _HTML.get_template("page.html").render(
         name=name,
         model=model,
         picture=_embedded(shown, "JPEG", quality=84),
         ratio=shown.width / shown.height,
-        words=words,
         first=_most_focused(explanation),
-        looks=any(word.attention is not None for word in explanation.words),
         remembers=any(word.not_looking > 0 for word in explanation.words),
         sentence_probability=_odds(explanation.log_probability),
-        gates=[(label, told) for gate, (label, told, _) in _GATES.items() if words and _has_gate(explanation, gate)],
-        ledger=ledger,
-        no_ledger=NO_LEDGER,
-        parts=parts,
-        ribbons=ledger_ribbons(parts),
-        row=ROW,
-        bar=BAR,
-        tree=explanation.tree and lattice(explanation.tree),
-        twig=explanation.tree and _twig(explanation.tree, explanation.tree.branches[0], explanation.tree.chosen),
+        how_to_go_on=Markup("give its words as <code>captioner explain --prefix</code>"),
+        **_inside(explanation, [_word(word, brightest) for word in explanation.said]),
     )
+
+
+def render_inside(explanation: Explanation, *, how_to_go_on: str) -> str:
+    """The memory, the gates and the search of that page, as a piece of HTML for a page of others.
+
+    It brings its looks with it, which touch nothing else there, but for the colours: that page says what
+    --card, --ink, --quiet, --line, --mark and --wash are. `how_to_go_on` tells, as text, how to force a branch.
+    """
+    words = [_word(replace(word, attention=None), brightest=1.0) for word in explanation.said]
+    return _FRAGMENT.render(how_to_go_on=how_to_go_on, **_inside(explanation, words))
+
+
+def _inside(explanation: Explanation, words: list[_Word]) -> dict[str, Any]:
+    ledger, tree = explanation.ledger, explanation.tree
+    parts = ledger_parts(ledger) if ledger else []
+    return {
+        "explanation": explanation,
+        "words": words,
+        "looks": any(word.attention is not None for word in explanation.words),
+        "gates": [(label, told) for gate, (label, told, _) in _GATES.items() if words and _has_gate(explanation, gate)],
+        "ledger": ledger,
+        "no_ledger": NO_LEDGER,
+        "parts": parts,
+        "ribbons": ledger_ribbons(parts),
+        "row": ROW,
+        "bar": BAR,
+        "tree": tree and lattice(tree),
+        "twig": tree and _twig(tree, tree.branches[0], tree.chosen),
+    }
 
 
 def _word(word: ExplainedWord, brightest: float) -> _Word:

@@ -1,6 +1,6 @@
-"""The HTML of an explanation's page, for jinja2; `explanation_page` fills it in."""
+"""The HTML of an explanation, for jinja2; `explanation_page` fills it in."""
 
-TEMPLATE = """\
+PAGE = """\
 <!doctype html>
 <html lang="en">
 <head>
@@ -23,12 +23,6 @@ body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 sy
 main { max-width: 66rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
 h1 { font-size: clamp(1.7rem, 1.2rem + 2vw, 2.5rem); line-height: 1.2; letter-spacing: -.015em; margin: 0 0 .5rem;
   overflow-wrap: anywhere; text-wrap: balance; }
-h2 { font-size: 1.3rem; margin: 3.5rem 0 .3rem; }
-p { max-width: 46rem; margin: .3rem 0 1rem; }
-.quiet { color: var(--quiet); }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
-.scroll { overflow-x: auto; }
-small { font-size: .82rem; }
 
 .stage { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem; position: relative; margin-top: 1.5rem; }
 .stage .under, .stage .heat { display: block; width: min(100%, 30rem * var(--ratio)); aspect-ratio: var(--ratio);
@@ -54,61 +48,22 @@ small { font-size: .82rem; }
 .detail .said { font-weight: 600; }
 :checked ~ .detail { display: block; }
 
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 600; font-size: .82rem; color: var(--quiet); padding: 0 .8rem .4rem 0; }
-td { border-top: 1px solid var(--line); padding: .5rem .8rem .5rem 0; vertical-align: middle; }
-td:last-child, th:last-child { padding-right: 0; }
-td.word { font-weight: 600; }
-td.number { white-space: nowrap; }
 .meter { display: inline-block; width: 4.5rem; height: .5rem; border-radius: 3px; background: var(--line);
   vertical-align: 6%; margin-right: .5rem; overflow: hidden; }
 .meter i { display: block; height: 100%; background: var(--mark); width: calc(var(--share) * 100%); }
 .other { display: inline-block; margin-right: .9rem; white-space: nowrap; }
 .likelier { text-decoration: underline dotted; text-underline-offset: 3px; }
 
-.stream { display: grid; grid-template-columns: max-content minmax(0, 1fr); column-gap: 1rem; }
-.stream .label { height: {{ row }}px; line-height: {{ bar }}px; font-weight: 600; text-align: right; max-width: 9rem;
-  overflow: hidden; text-overflow: ellipsis; }
-.plot { position: relative; }
-.plot svg { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: 4px; }
-.plot span { position: absolute; height: {{ bar }}px; line-height: {{ bar }}px; padding: 0 .4rem; overflow: hidden;
-  white-space: nowrap; font-size: .85rem; color: #1d2021; }
-.plot span.picture { color: #fff; }
-.plot em { font-style: normal; }
-.key { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; padding: 0; margin: 1rem 0 0; list-style: none; }
-.key i { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-right: .4rem; }
-
-.gates svg { display: block; width: 100%; min-width: 3rem; height: 14px; }
-.gates td { padding: .45rem .8rem .45rem 0; line-height: 1.2; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0 0 1.2rem; max-width: 46rem; }
-dt { font-weight: 600; }
-dd { margin: 0; color: var(--quiet); overflow-wrap: anywhere; }
-
-.lattice { display: block; width: 100%; font-size: 14px; }
-.lattice text { fill: var(--quiet); }
-.lattice text.chosen { fill: var(--ink); font-weight: 700; }
-.lattice path { fill: none; stroke: var(--quiet); stroke-opacity: .45; stroke-width: 1.2; }
-.lattice path.chosen { stroke: var(--mark); stroke-opacity: 1; stroke-width: 3; }
-.tree { margin-top: 1.2rem; overflow-x: auto; }
-.tree details, .tree .leaf { margin-left: .55rem; border-left: 1px solid var(--line); padding-left: .65rem; }
-.tree > details { margin-left: 0; border: 0; padding: 0; }
-.tree summary { cursor: pointer; padding: .12rem 0; }
-.tree .chosen > summary b, .tree .leaf.chosen b { color: var(--mark); }
-.tree .leaf { padding-top: .12rem; padding-bottom: .12rem; }
-summary:focus-visible { outline: 2px solid var(--mark); }
 @media (min-width: 52rem) {
   .stage { grid-template-columns: min(30rem, 30rem * var(--ratio)) minmax(0, 1fr); gap: 2rem; align-items: start; }
   .stage .under, .stage .heat { width: min(30rem, 30rem * var(--ratio)); }
 }
 @media (max-width: 36rem) {
   main { padding: 2rem 1rem; }
-  .card { padding: .8rem .9rem; }
-  .plot span.little, .plot em { display: none; }
-  .wide { display: none; }
   .meter { width: 2.2rem; }
   .other { display: block; }
-  .tree details, .tree .leaf { margin-left: .25rem; padding-left: .4rem; }
 }
+{% include "inside.css" %}
 </style>
 </head>
 <body>
@@ -167,6 +122,16 @@ weighs whole sentences, so a word may win though another was likelier in its pla
 </table>
 </div>
 
+{% include "inside.html" %}
+
+<p class="quiet" style="margin-top: 3rem"><small>Model {{ model }}. The same numbers are in explanation.json beside
+this file.</small></p>
+</main>
+</body>
+</html>
+"""
+
+INSIDE = """\
 <h2>What it remembered, and since when</h2>
 {% if ledger %}
 <p class="quiet">A network like this keeps a memory, and every part of it entered at some moment. Each bar is the
@@ -262,7 +227,7 @@ the likeliest on top; the thick line leads to the sentence it chose.</p>
 </div>
 <p class="quiet" style="margin-top: 1.2rem">And all of them, with what was dropped and what spoke against it. A score is
 the logarithm of a beginning’s probability, divided by a power of its length: nearer to zero is better. To hear how
-the model would go on from any of them, give its words as <code>captioner explain --prefix</code>.</p>
+the model would go on from any of them, {{ how_to_go_on }}.</p>
 {% macro score(twig) %}{{ ("%.2f" | format(twig.branch.score)) | replace("-", "−") }}{% endmacro %}
 {% macro grow(twig) %}
 <details{% if twig.chosen %} open class="chosen"{% endif %}>
@@ -283,10 +248,57 @@ the model would go on from any of them, give its words as <code>captioner explai
 {% endmacro %}
 <div class="card tree">{{ grow(twig) }}</div>
 {% endif %}
-
-<p class="quiet" style="margin-top: 3rem"><small>Model {{ model }}. The same numbers are in explanation.json beside
-this file.</small></p>
-</main>
-</body>
-</html>
 """
+"""What went on inside: the memory, the gates and the search. A part of the page, and fit for a page of others."""
+
+INSIDE_STYLE = """\
+h2 { font-size: 1.3rem; margin: 3.5rem 0 .3rem; }
+p { max-width: 46rem; margin: .3rem 0 1rem; }
+.quiet { color: var(--quiet); }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
+.scroll { overflow-x: auto; }
+small { font-size: .82rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 600; font-size: .82rem; color: var(--quiet); padding: 0 .8rem .4rem 0; }
+td { border-top: 1px solid var(--line); padding: .5rem .8rem .5rem 0; vertical-align: middle; }
+td:last-child, th:last-child { padding-right: 0; }
+td.word { font-weight: 600; }
+td.number { white-space: nowrap; }
+.stream { display: grid; grid-template-columns: max-content minmax(0, 1fr); column-gap: 1rem; }
+.stream .label { height: {{ row }}px; line-height: {{ bar }}px; font-weight: 600; text-align: right; max-width: 9rem;
+  overflow: hidden; text-overflow: ellipsis; }
+.plot { position: relative; }
+.plot svg { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: 4px; }
+.plot span { position: absolute; height: {{ bar }}px; line-height: {{ bar }}px; padding: 0 .4rem; overflow: hidden;
+  white-space: nowrap; font-size: .85rem; color: #1d2021; }
+.plot span.picture { color: #fff; }
+.plot em { font-style: normal; }
+.key { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; padding: 0; margin: 1rem 0 0; list-style: none; }
+.key i { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-right: .4rem; }
+
+.gates svg { display: block; width: 100%; min-width: 3rem; height: 14px; }
+.gates td { padding: .45rem .8rem .45rem 0; line-height: 1.2; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0 0 1.2rem; max-width: 46rem; }
+dt { font-weight: 600; }
+dd { margin: 0; color: var(--quiet); overflow-wrap: anywhere; }
+
+.lattice { display: block; width: 100%; font-size: 14px; }
+.lattice text { fill: var(--quiet); }
+.lattice text.chosen { fill: var(--ink); font-weight: 700; }
+.lattice path { fill: none; stroke: var(--quiet); stroke-opacity: .45; stroke-width: 1.2; }
+.lattice path.chosen { stroke: var(--mark); stroke-opacity: 1; stroke-width: 3; }
+.tree { margin-top: 1.2rem; overflow-x: auto; }
+.tree details, .tree .leaf { margin-left: .55rem; border-left: 1px solid var(--line); padding-left: .65rem; }
+.tree > details { margin-left: 0; border: 0; padding: 0; }
+.tree summary { cursor: pointer; padding: .12rem 0; }
+.tree .chosen > summary b, .tree .leaf.chosen b { color: var(--mark); }
+.tree .leaf { padding-top: .12rem; padding-bottom: .12rem; }
+summary:focus-visible { outline: 2px solid var(--mark); }
+@media (max-width: 36rem) {
+  .card { padding: .8rem .9rem; }
+  .plot span.little, .plot em { display: none; }
+  .wide { display: none; }
+  .tree details, .tree .leaf { margin-left: .25rem; padding-left: .4rem; }
+}
+"""
+"""Its looks. It needs the colours --card, --ink, --quiet, --line, --mark and --wash."""

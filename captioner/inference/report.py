@@ -61,6 +61,14 @@ def language_figures(evaluation: Evaluation) -> list[Figure]:
         ("Novel captions", novel, "not one of the training captions word for word"),
         ("Repeated word", f"{faults.repeated_word:.1%}", "captions that say a word twice in a row"),
         ("Dangling end", f"{faults.dangling_end:.1%}", "captions whose last word is “the”, “with” or the like"),
+        *(
+            (
+                f"Wrong {kind}",
+                f"{told.share:.1%} of {told.claims:,}",
+                "claims that the references contradict",
+            )
+            for kind, told in evaluation.contradicted.items()
+        ),
         ("Not captioned", f"{len(evaluation.failed):,}", "pictures that could not be read; in no score"),
         ("Pictures per second", f"{evaluation.pictures_per_second:.1f}", "reading, CNN and search together"),
     ]
