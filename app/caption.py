@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from PIL import Image
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
 
-from captioner.data.images import read_image
 from captioner.data.samples import sample_pictures
 from captioner.errors import CaptionerError
 from captioner.inference.captioner import Caption, Captioner
 from captioner.inference.explanation import Explanation
+from captioner.inference.explanation_page import render_inside
 
-from .drawing import draw_alternatives, draw_error, draw_samples, draw_sentence, draw_words
+from .drawing import draw_alternatives, draw_confidence, draw_error, draw_notes, draw_samples, draw_sentence, draw_words
+from .wishes import Wishes, changes, taking_wishes, wishes_panel
 
-WIDEST_BEAM = 10
 MOST_CANDIDATES = 5
 
 
@@ -28,6 +28,7 @@ class Answer(NamedTuple):
     sentence: str
     alternatives: str = ""
     words: str = ""
+    inside: str = ""
 
 
 SAMPLES = sample_pictures()
@@ -60,26 +61,20 @@ def caption_tab(captioner: Captioner) -> None:
             samples = gr.HTML(
                 draw_samples(SAMPLES), js_on_load=_CHOOSE_SAMPLE, apply_default_css=False, elem_id="samples"
             )
-            beam_width = gr.Slider(
-                1,
-                max(WIDEST_BEAM, captioner.search.beam_width),
-                value=captioner.search.beam_width,
-                step=1,
-                label="Beam width",
-                info="How many unfinished sentences the search keeps in mind.",
-                buttons=[],
-                elem_id="beam-width",
-            )
+            panel = wishes_panel(captioner.search)
         with gr.Column(scale=7, min_width=300, elem_id="answer"):
             sentence = gr.HTML(NO_PICTURE.sentence, elem_id="sentence")
             alternatives = gr.HTML(elem_id="alternatives")
             words = gr.HTML(elem_id="words")
+            with gr.Accordion("Look inside: memory, gates and search", open=False, elem_id="look-inside"):
+                inside = gr.HTML(apply_default_css=False, elem_id="inside")
+    asked = gr.State()
     samples.click(sample, None, picture, show_progress="hidden", api_visibility="private")
     gr.on(
-        [picture.change, beam_width.change],
-        partial(answer, captioner),
-        [picture, beam_width],
-        [sentence, alternatives, words],
+        [picture.change, *changes(panel)],
+        partial(_answer_news, captioner),
+        [asked, picture, *panel.values()],
+        [asked, sentence, alternatives, words, inside],
         trigger_mode="always_last",
         show_progress="hidden",
         api_visibility="private",
@@ -87,50 +82,75 @@ def caption_tab(captioner: Captioner) -> None:
     )
     # The same for programs: never clicked, it gives gradio_client something to call.
     gr.Button(visible=False).click(
-        partial(record, captioner),
-        [picture, beam_width],
+        taking_wishes(partial(record, captioner)),
+        [picture, *panel.values()],
         gr.JSON(visible=False, elem_id="record"),
         api_name="caption",
+        api_description="Caption a picture: what is said, and what else was found, with its words.",
         concurrency_id="model",
     )
 
 
-def answer(captioner: Captioner, picture: str | None, beam_width: float) -> Answer:
-    """What to show about the picture at a path, or about none; a picture that cannot be read is a sentence too."""
+def _answer_news(captioner: Captioner, asked: Any, picture: str | None, *given: Any) -> tuple[Any, ...]:
+    """The answer, unless it is there already: to leave a text unchanged must not take the chosen word away."""
+    question = (picture, *given)
+    if question == asked:
+        return (gr.skip(),) * (1 + len(Answer._fields))
+    return question, *answer(captioner, picture, Wishes(*given))
+
+
+def answer(captioner: Captioner, picture: str | None, wishes: Wishes) -> Answer:
+    """What to show about the picture at a path, or about none; what cannot be done is a sentence too."""
     if picture is None:
         return NO_PICTURE
     try:
-        caption, explanation = _say(captioner, picture, beam_width)
+        caption, explanation, notes = _say(captioner, picture, wishes)
     except CaptionerError as error:
         return Answer(draw_error(_sentence(error, picture)))
     return Answer(
-        draw_sentence(explanation.text), draw_alternatives(caption.candidates), draw_words(picture, explanation)
+        draw_sentence(caption.hedged or explanation.text) + draw_confidence(caption) + draw_notes(notes),
+        draw_alternatives(caption.candidates),
+        draw_words(picture, explanation, caption.word_confidences),
+        render_inside(explanation, how_to_go_on="write its words where the sentence “begins with” them"),
     )
 
 
-def record(captioner: Captioner, picture: str | None, beam_width: float) -> dict[str, Any]:
-    """What a program gets: the caption, its candidates best first, and its words.
+def record(captioner: Captioner, picture: str | None, wishes: Wishes) -> dict[str, Any]:
+    """What a program gets: the caption and how sure it is, its candidates best first, its words, and notes on wishes.
 
-    Raises gradio.Error with a sentence when there is no picture or it cannot be read.
+    Raises gradio.Error with a sentence when there is no picture, it cannot be read or no caption obeys the wishes.
     """
     if picture is None:
         raise _told("There must be a picture, but none came; send one.")
     try:
-        caption, explanation = _say(captioner, picture, beam_width)
+        caption, explanation, notes = _say(captioner, picture, wishes)
     except CaptionerError as error:
         raise _told(_sentence(error, picture)) from error
+    confidences = caption.word_confidences or [None] * len(explanation.words)
     return {
         "caption": caption.text,
+        "hedged": caption.hedged,
+        "uncertain": caption.uncertain,
+        "confidence": caption.confidence,
+        "confidence_level": caption.level,
         "candidates": [
             {"text": candidate.text, "log_probability": candidate.log_probability} for candidate in caption.candidates
         ],
-        "words": [{"text": word.text, "probability": word.probability} for word in explanation.words],
+        "words": [
+            {"text": word.text, "probability": word.probability, "confidence": confidence}
+            for word, confidence in zip(explanation.words, confidences, strict=True)
+        ],
+        "notes": notes,
     }
 
 
-def sample(chosen: gr.EventData) -> Image.Image:
-    """The sample picture whose button was pressed; as pixels, since Gradio serves no file from outside its cache."""
-    return read_image(SAMPLES[chosen.index])
+def sample(chosen: gr.EventData) -> str:
+    """The sample picture whose button was pressed, as a file where Gradio serves it, which is its cache alone.
+
+    Byte for byte, since pixels would be compressed anew, and then captioned as another picture.
+    """
+    path = SAMPLES[chosen.index]
+    return save_bytes_to_cache(path.read_bytes(), path.name, get_upload_folder())
 
 
 def uploaded_path(payload: Any) -> str | None:
@@ -142,10 +162,14 @@ def uploaded_path(payload: Any) -> str | None:
     return str(payload.path)
 
 
-def _say(captioner: Captioner, picture: str, beam_width: float) -> tuple[Caption, Explanation]:
-    search = replace(captioner.search, beam_width=int(beam_width))
-    candidates = min(search.beam_width, MOST_CANDIDATES)
-    return captioner.caption(picture, candidates=candidates, search=search), captioner.explain(picture, search=search)
+def _say(captioner: Captioner, picture: str, wishes: Wishes) -> tuple[Caption, Explanation, list[str]]:
+    """The caption, its explanation, and what was needless to wish for."""
+    search, steering = wishes.search(captioner.search), wishes.steering()
+    # Of sentences drawn at random the first is the draw; with more, the likeliest would come first.
+    candidates = min(search.beam_width, MOST_CANDIDATES) if search.method == "beam" else 1
+    caption = captioner.caption(picture, candidates=candidates, search=search, steering=steering)
+    explanation = captioner.explain(picture, search=search, steering=steering)
+    return caption, explanation, steering.needless(captioner.model.vocabulary)
 
 
 def _sentence(error: CaptionerError, picture: str) -> str:

@@ -8,28 +8,22 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from captioner.data.images import ImageSource, read_image
-from captioner.inference.captioner import Candidate
-from captioner.inference.explanation import ExplainedWord, Explanation
+from captioner.inference.captioner import Candidate, Caption
+from captioner.inference.drawing import attention_overlay, brightest_attention
+from captioner.inference.explanation import END_TEXT, Alternative, ExplainedWord, Explanation
 
-# Sides in pixels: of a sample's thumbnail, of the picture under the attention, and of a heat map, which the
-# browser stretches over it.
+# Sides in pixels: of a sample's thumbnail, and of the picture under the attention.
 _SAMPLE_SIDE: Final = 192
 _PICTURE_SIDE: Final = 800
-_HEAT_SIDE: Final = 112
-
-# Where the model looked a picture is lit, elsewhere it lies in shadow: colour, and opacity at its strongest.
-_GLOW: Final = (255, 168, 64), 0.30
-_SHADOW: Final = (14, 12, 20), 0.6
 
 
 def draw_samples(pictures: Sequence[Path]) -> str:
@@ -52,9 +46,30 @@ def draw_sentence(text: str) -> str:
     return f'<p class="sentence">{escape(text)}</p>'
 
 
+def draw_confidence(caption: Caption) -> str:
+    """How sure the model is, in a word: people make more of it than of a number, which they see if they ask for it.
+
+    Empty when the model has no calibration.
+    """
+    if caption.uncertain:
+        return '<p class="confidence">This looks unlike the photographs the model knows.</p>'
+    if caption.confidence is None:
+        return ""
+    told = f"{_percent(caption.confidence)} likely to be as good as a person’s"
+    return (
+        f'<p class="confidence"><span title="{told}">Confidence: <b>{caption.level}</b>'
+        f'<span class="heard">, {told}</span></span></p>'
+    )
+
+
 def draw_error(sentence: str) -> str:
     """Why there is no caption."""
-    return f'<p class="error" role="alert">{escape(sentence)}</p>'
+    return f'<p class="error" role="alert">{_prose(sentence)}</p>'
+
+
+def draw_notes(sentences: Sequence[str]) -> str:
+    """What there is to know about a wish that was granted."""
+    return "".join(f'<p class="note">{_prose(sentence)}</p>' for sentence in sentences)
 
 
 def draw_alternatives(candidates: Sequence[Candidate]) -> str:
@@ -64,9 +79,10 @@ def draw_alternatives(candidates: Sequence[Candidate]) -> str:
     rows = []
     for candidate in candidates[1:]:
         ratio = math.exp(candidate.log_probability - candidates[0].log_probability)
+        told = f"{ratio:.2f}" if ratio >= 0.005 else "&lt;0.01"
         rows.append(
             f'<li style="--share: {min(ratio, 1):.3f}" title="log-probability {candidate.log_probability:.2f}">'
-            f'<span>{escape(candidate.text)}</span> <span class="ratio">{ratio:.2f}×</span></li>'
+            f'<span>{escape(candidate.text)}</span> <span class="ratio">{told}×</span></li>'
         )
     return (
         "<h2>Also found</h2>"
@@ -75,54 +91,77 @@ def draw_alternatives(candidates: Sequence[Candidate]) -> str:
     )
 
 
-def draw_words(picture: ImageSource, explanation: Explanation) -> str:
-    """The words to choose from, and the picture with the attention of the chosen one; empty without words."""
+def draw_words(
+    picture: ImageSource, explanation: Explanation, confidences: Sequence[float | None] | None = None
+) -> str:
+    """The words to choose from, and the picture with the attention of the chosen one; empty without words.
+
+    `confidences` has for each word the probability that it fits the picture, None for those that claim nothing.
+    """
     if not explanation.words:
         return ""
     upright = read_image(picture, at_least=_PICTURE_SIDE)
     upright.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
-    attentions = [word.attention for word in explanation.words if word.attention is not None]
-    brightest = max((float(attention.max()) for attention in attentions), default=1.0)
+    brightest = brightest_attention(explanation.words)
     first = max(explanation.words, key=_focus)
-    labels = "".join(_draw_word(word, brightest, chosen=word is first) for word in explanation.words)
+    labels = "".join(
+        _draw_word(word, brightest, chosen=word is first, confidence=confidence)
+        for word, confidence in zip(explanation.words, confidences or [None] * len(explanation.words), strict=True)
+    )
     hint = (
         "Choose a word. The light lies where the model looked when it said the word."
-        if attentions
+        if any(word.attention is not None for word in explanation.words)
         else "Choose a word. This model looks at the picture once, not word by word."
     )
     return (
         f'<h2>Word by word</h2><p class="hint">{hint}</p>'
         f'<div class="stage" style="--ratio: {upright.width / upright.height:.4f}" role="radiogroup" '
         f'aria-label="Words of the caption">'
-        f'<img class="under" alt="The picture" src="{_embedded(upright, "JPEG", quality=82)}">{labels}</div>'
+        f'<img class="under" alt="The picture" src="{_embedded(upright, "JPEG", quality=82)}">'
+        f'<div class="chips">{labels}</div></div>'
     )
 
 
-def draw_heat(attention: NDArray[np.float32], brightest: float) -> Image.Image:
-    """An overlay, RGBA, of attention (grid height, grid width): clear where it reaches `brightest`, dark at 0."""
-    light = np.sqrt(np.clip(attention / max(brightest, 1e-9), 0, 1))
-    smooth = Image.fromarray(light.astype(np.float32)).resize((_HEAT_SIDE, _HEAT_SIDE), Image.Resampling.BICUBIC)
-    light = np.clip(np.asarray(smooth), 0, 1)[..., None]
-    (glow, most_glow), (shadow, most_shadow) = _GLOW, _SHADOW
-    # The glow lies over the shadow: the usual "over" of two layers.
-    above, below = most_glow * light**2, most_shadow * (1 - light)
-    opacity = above + below * (1 - above)
-    colour = (above * np.array(glow) + below * (1 - above) * np.array(shadow)) / np.maximum(opacity, 1e-9)
-    return Image.fromarray(np.rint(np.concatenate([colour, opacity * 255], axis=-1)).astype(np.uint8))
-
-
-def _draw_word(word: ExplainedWord, brightest: float, *, chosen: bool) -> str:
-    details = f"<b>{escape(word.text)}</b>: probability <b>{word.probability:.0%}</b>, given the words before it."
+def _draw_word(word: ExplainedWord, brightest: float, *, chosen: bool, confidence: float | None) -> str:
+    details = f"<b>{escape(word.text)}</b>: probability <b>{_percent(word.probability)}</b>, given the words before it."
     heat = ""
     if word.attention is not None:
-        overlay = _embedded(draw_heat(word.attention, brightest), "WEBP", quality=70)
+        overlay = _embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
         heat = f'<img class="heat" alt="" src="{overlay}">'
         details += f" {1 - word.not_looking:.0%} of the attention lay on the picture"
         details += f", {word.not_looking:.0%} on the model's memory." if word.not_looking > 0 else "."
+    if confidence is not None:
+        details += f" That a person would use it here is {_percent(confidence)} likely."
+    details += _draw_others(word.alternatives)
     return (
         f'<label style="--share: {word.probability:.3f}"><input type="radio" name="word"{" checked" if chosen else ""}>'
         f'<span class="chip">{escape(word.text)}</span>{heat}<span class="details">{details}</span></label>'
     )
+
+
+def _draw_others(others: Sequence[Alternative]) -> str:
+    """The words it could have said instead, on a line of their own; empty for none."""
+    if not others:
+        return ""
+    drawn = " ".join(
+        f'<span class="other" style="--share: {other.probability:.3f}">{escape(_spelt(other.text))} '
+        f'<span class="ratio">{_percent(other.probability)}</span></span>'
+        for other in others
+    )
+    return f'<span class="others">It also considered {drawn}</span>'
+
+
+def _spelt(word: str) -> str:
+    return "(to end)" if word == END_TEXT else word
+
+
+def _percent(probability: float) -> str:
+    return f"{probability:.0%}" if probability >= 0.005 else "&lt;1%"
+
+
+def _prose(sentence: str) -> str:
+    """A sentence with `code` in it."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))
 
 
 def _focus(word: ExplainedWord) -> float:

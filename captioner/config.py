@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import math
 import tomllib
 import types
 import typing
@@ -120,6 +122,13 @@ class Config:
 
 Settings = TypeVar("Settings")
 
+_AT_LEAST_ONE = {
+    *("min_count", "size", "hidden_size", "embedding_size", "attention_size"),
+    *("epochs", "pictures_per_batch", "patience", "beam_width", "max_length", "groups"),
+}
+_AT_MOST_ONE = {"dropout", "label_smoothing", "scheduled_sampling", "average_decay", "top_p"}
+"""Numbers with a limit; every other is 0 or more."""
+
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """The recipe at `path` (None: every default) with `overrides` such as `"training.epochs=3"` applied.
@@ -174,9 +183,17 @@ def _check(hint: Any, value: Any, label: str) -> Any:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{label} must be of type {getattr(hint, '__name__', hint)}, but {value!r} came.")
-    if isinstance(value, int | float) and value < 0:
-        raise ConfigError(f"{label} must not be negative, but {value!r} came.")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _check_range(value, label)
     return value
+
+
+def _check_range(value: float, label: str) -> None:
+    name = label.rpartition(".")[2]
+    least, most = 1 if name in _AT_LEAST_ONE else 0, 1 if name in _AT_MOST_ONE else math.inf
+    if not (math.isfinite(value) and least <= value <= most):
+        limit = f"from {least} to {most}" if most < math.inf else f"{least} or more"
+        raise ConfigError(f"{label} must be {limit}, but {value!r} came.")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -195,7 +212,7 @@ def _parse_override(line: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         name, _, value = line.partition("=")
     try:
-        return tomllib.loads(f"{name} = {value.strip()!r}")
+        return tomllib.loads(f"{name} = {json.dumps(value.strip())}")
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"An override must read section.name=value, but {line!r} came.") from error
 

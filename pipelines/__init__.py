@@ -3,6 +3,7 @@
 `python -m pipelines.prepare` runs one from a checkout; `captioner prepare` is the same, installed.
 """
 
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -21,6 +22,10 @@ def run(command: typer.Typer | Callable[..., None]) -> NoReturn:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command()(command)
         command = app
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name need not be text that can be printed.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         command()
     except CaptionerError as error:

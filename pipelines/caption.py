@@ -4,13 +4,14 @@ captioner caption dog.jpg holiday/
 captioner caption holiday/ --out captions.jsonl
 captioner caption dog.jpg --forbid man --forbid men --require dog --prefix "two"
 captioner caption dog.jpg --top-p 0.9 --seed 7
+captioner caption dog.jpg --confidence --alt-text
 """
 
 import json
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -18,6 +19,9 @@ from captioner.config import SearchConfig
 from captioner.errors import ConfigError, DataError
 
 from . import run
+
+if TYPE_CHECKING:
+    from captioner.inference.captioner import Caption
 
 
 def caption(
@@ -40,6 +44,11 @@ def caption(
     top_k: Annotated[int | None, typer.Option(min=0, help="Draw from so many likeliest words; 0: from all.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from words that together have this probability.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Draw at random, the same again for the same seed.")] = None,
+    confidence: Annotated[bool, typer.Option("--confidence", help="Tell how sure each caption is.")] = False,
+    word_confidence: Annotated[bool, typer.Option("--word-confidence", help="And each of its words.")] = False,
+    alt_text: Annotated[
+        bool, typer.Option("--alt-text", help="Tell what speaks against each caption as alt text.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
 ) -> None:
@@ -51,6 +60,7 @@ def caption(
     from captioner.data.samples import sample_pictures
     from captioner.inference.bulk import as_record, find_pictures
     from captioner.inference.captioner import Captioner
+    from captioner.text.alt_text import lint_alt_text
     from captioner.text.steering import Steering
 
     chosen = [*(paths or []), *(sample_pictures() if samples else [])]
@@ -70,6 +80,8 @@ def caption(
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     search = _search(captioner.search, beam=beam, drawing=drawing, both=lengths)
     steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), prefix=prefix)
+    if (confidence or word_confidence) and captioner.calibration is None:
+        raise ConfigError("This model has no calibration to tell confidence by; run `captioner calibrate` on it first.")
     captions = captioner.caption_each(
         pictures, candidates=candidates, search=search, steering=steering, batch_size=batch_size
     )
@@ -82,15 +94,30 @@ def caption(
                 failed += 1
                 print(f"captioner: {result.error}", file=sys.stderr)
             if file is not None:
-                record = as_record(path, result, model=captioner.name)
+                record = as_record(path, result, model=captioner.name, words=word_confidence)
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 file.flush()
             elif result.text is not None:
-                print(f"{path}: {result.text}")
+                print(f"{path}: {_told(result, confidence=confidence, words=word_confidence)}")
+            if alt_text and result.text is not None:
+                for finding in lint_alt_text(result.text):
+                    print(f"captioner: {path} as alt text: {finding}", file=sys.stderr)
     if out is not None:
         print(f"{len(pictures) - failed} of {len(pictures)} pictures captioned in {out}.", file=sys.stderr)
     if failed:
         raise typer.Exit(2 if failed == len(pictures) else 3)
+
+
+def _told(caption: "Caption", *, confidence: bool, words: bool) -> str:
+    """A caption as a line: `A dog runs. (medium, 0.41; dog 0.93, runs 0.55)`."""
+    told = caption.hedged or ""
+    if not (confidence or words):
+        return told
+    how_sure = "uncertain" if caption.confidence is None else f"{caption.level}, {caption.confidence:.2f}"
+    if words and caption.word_confidences is not None:
+        pairs = zip(caption.candidates[0].words, caption.word_confidences, strict=True)
+        how_sure += "; " + ", ".join(f"{word} {each:.2f}" for word, each in pairs if each is not None)
+    return f"{told} ({how_sure})"
 
 
 def _search(
@@ -123,7 +150,8 @@ def _opened(out: Path | None) -> AbstractContextManager[TextIO | None]:
     if out is None:
         return nullcontext()
     try:
-        return out.open("w", encoding="utf-8")
+        # A path that is no text is written in JSON's own escapes, and read back as it was.
+        return out.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DataError(f"The captions cannot be written to {out} ({error.strerror}); choose another --out.") from error
 

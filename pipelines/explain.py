@@ -116,11 +116,12 @@ def _folders(pictures: Iterable[Path]) -> Iterator[str]:
     """A name for each picture's folder: its own, with a number where it came before."""
     taken: set[str] = set()
     for path in pictures:
-        name, number = path.stem, 1
+        own = path.stem.lstrip(".") or "picture"
+        name, number = own, 1
         # Some file systems do not tell capitals apart.
         while name.casefold() in taken or name.casefold() == INDEX:
             number += 1
-            name = f"{path.stem}-{number}"
+            name = f"{own}-{number}"
         taken.add(name.casefold())
         yield name
 

@@ -36,6 +36,7 @@ def train(
     from captioner.config import load_config
     from captioner.data.sources import load_collection
     from captioner.model.captioning import build_model
+    from captioner.model.device import choose_device
     from captioner.text.vocabulary import Vocabulary
     from captioner.training.loop import EpochDone, Interrupted, StepDone, fit
 
@@ -48,7 +49,8 @@ def train(
     torch.manual_seed(config.training.seed)
     captions = (caption for row in collection["train"]["captions"] for caption in row)
     model = build_model(config, Vocabulary.fit(captions, min_count=config.vocabulary.min_count))
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(choose_device(device))
+    out.mkdir(parents=True, exist_ok=True)
 
     console = Console(stderr=True)
     console.print(_summary(model, collection))
@@ -87,7 +89,7 @@ def _features(
     features = region_features(
         rows,
         model.encoder,
-        model.encoder.preprocessing.pixels,
+        model.encoder.preprocessing.read,
         folder=data / "features",
         views=views,
         device=model.device,

@@ -44,11 +44,11 @@ def layout() -> str:
     lines = []
     for top in ("captioner", "pipelines", "app"):
         for folder in (ROOT / top, *sorted(path for path in (ROOT / top).iterdir() if (path / "__init__.py").exists())):
-            lines.append(f"{folder.relative_to(ROOT)}/".ljust(25) + _first_line(folder / "__init__.py"))
+            lines.append(f"{folder.relative_to(ROOT)}/".ljust(28) + _first_line(folder / "__init__.py"))
             files = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
-            lines += [f"  {path.name}".ljust(25) + _first_line(path) for path in files]
-    lines.append("configs/".ljust(25) + "One recipe a file: the command, what it cost, what it reached.")
-    lines.append("tests/".ljust(25) + "One test_<module>.py a module; its names are claims.")
+            lines += [f"  {path.name}".ljust(28) + _first_line(path) for path in files]
+    lines.append("configs/".ljust(28) + "One recipe a file: the command, what it cost, what it reached.")
+    lines.append("tests/".ljust(28) + "One test_<module>.py a module; its names are claims.")
     return "\n".join(lines) + "\n"
 
 

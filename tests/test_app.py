@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,13 +25,16 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app.__main__ import demo, read_login
-from app.caption import NO_PICTURE, Answer, answer, record
-from app.drawing import draw_alternatives, draw_error, draw_heat, draw_sentence, draw_words
+from app.caption import NO_PICTURE, Answer, answer, record, sample
+from app.drawing import draw_alternatives, draw_error, draw_notes, draw_sentence, draw_words
+from app.wishes import Wishes
 from captioner.config import Config, DecoderConfig, EncoderConfig
 from captioner.data.samples import sample_pictures
 from captioner.errors import ConfigError
 from captioner.inference.captioner import Candidate, Captioner
-from captioner.inference.explanation import ExplainedWord, Explanation
+from captioner.inference.confidence import CAPTION_SIGNS, WORD_SIGNS, Calibration
+from captioner.inference.explanation import END_TEXT, Alternative, ExplainedWord, Explanation
+from captioner.inference.logistic import Logistic
 from captioner.model.captioning import build_model
 from captioner.model.checkpoint import save_checkpoint
 from captioner.text.vocabulary import Vocabulary
@@ -110,7 +114,7 @@ def test_a_picture_is_answered_with_its_caption_the_other_candidates_and_every_w
     captioner: Captioner, picture: Path
 ) -> None:
     caption = captioner.caption(picture, candidates=3)
-    shown = answer(captioner, str(picture), 5)
+    shown = answer(captioner, str(picture), Wishes())
     assert caption.text is not None
     assert caption.text in shown.sentence
     assert all(candidate.text in shown.alternatives for candidate in caption.candidates[1:])
@@ -120,24 +124,142 @@ def test_a_picture_is_answered_with_its_caption_the_other_candidates_and_every_w
 
 
 def test_a_beam_one_wide_has_no_alternatives(captioner: Captioner, picture: Path) -> None:
-    assert answer(captioner, str(picture), 1).alternatives == ""
+    assert answer(captioner, str(picture), Wishes(beam_width=1)).alternatives == ""
 
 
 def test_no_picture_asks_for_one(captioner: Captioner) -> None:
-    assert answer(captioner, None, 5) == NO_PICTURE
+    assert answer(captioner, None, Wishes()) == NO_PICTURE
     with pytest.raises(gr.Error, match="There must be a picture"):
-        record(captioner, None, 5)
+        record(captioner, None, Wishes())
 
 
 def test_a_text_file_named_jpg_is_answered_with_a_sentence_that_hides_where_it_lies(
     captioner: Captioner, text_file: Path
 ) -> None:
-    shown = answer(captioner, str(text_file), 5)
+    shown = answer(captioner, str(text_file), Wishes())
     assert shown == Answer(shown.sentence)
     assert "letter.jpg must be" in shown.sentence
     assert str(text_file.parent) not in shown.sentence
     with pytest.raises(gr.Error, match=r"^'letter\.jpg must be"):
-        record(captioner, str(text_file), 5)
+        record(captioner, str(text_file), Wishes())
+
+
+# The wishes
+
+
+def wished(captioner: Captioner, picture: Path, **wishes: Any) -> list[str]:
+    """The words of the caption that a program gets."""
+    return [word["text"] for word in record(captioner, str(picture), Wishes(**wishes))["words"]]
+
+
+def test_what_is_forbidden_required_and_the_beginning_are_obeyed_by_page_and_program(
+    captioner: Captioner, picture: Path
+) -> None:
+    free = wished(captioner, picture)
+    words = wished(captioner, picture, forbid=f" {free[0]} ,", require="through grass, dog", prefix="Brown")
+    assert free[0] not in words or free[0] in ("through", "grass", "dog", "brown")
+    assert words[0] == "brown"
+    assert "through grass" in " ".join(words)
+    assert "dog" in words
+    shown = answer(captioner, str(picture), Wishes(prefix="Brown"))
+    assert 'class="sentence">Brown' in shown.sentence
+
+
+def test_lengths_are_obeyed(captioner: Captioner, picture: Path) -> None:
+    assert len(wished(captioner, picture, min_length=9.0, max_length=9.0)) == 9
+
+
+def test_a_seed_draws_what_the_library_draws_with_it_and_one_sentence_only(captioner: Captioner, picture: Path) -> None:
+    drawn = {}
+    for seed in (1, 2, 3):
+        wishes = Wishes(method="sample", temperature=2, seed=seed)
+        drawn[seed] = record(captioner, str(picture), wishes)
+        here = captioner.caption(picture, search=wishes.search(captioner.search))
+        assert (
+            drawn[seed]["caption"]
+            == here.text
+            == captioner.explain(picture, search=wishes.search(captioner.search)).text
+        )
+        assert len(drawn[seed]["candidates"]) == 1
+    assert len({told["caption"] for told in drawn.values()}) > 1
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sentence"),
+    [
+        (Wishes(require="gryphon"), "must say &#x27;gryphon&#x27;, but the model does not know this word; <code>capt"),
+        (Wishes(require="brown dog", forbid="dog"), "cannot obey both"),
+        (Wishes(min_length=9, max_length=3), "lengths must satisfy"),
+        (Wishes(groups=2), "groups must divide the beam evenly"),
+        (Wishes(forbid="a" * 1001), "must fit in 1000 letters, but 1001 came"),
+    ],
+)
+def test_a_wish_that_cannot_be_granted_is_a_sentence_in_place_of_the_answer(
+    captioner: Captioner, picture: Path, wishes: Wishes, sentence: str
+) -> None:
+    shown = answer(captioner, str(picture), wishes)
+    assert shown == Answer(shown.sentence)
+    assert sentence in shown.sentence
+    with pytest.raises(gr.Error):
+        record(captioner, str(picture), wishes)
+
+
+def test_to_forbid_a_word_that_the_model_does_not_know_is_granted_and_said_to_be_needless(
+    captioner: Captioner, picture: Path
+) -> None:
+    shown = answer(captioner, str(picture), Wishes(forbid="gryphon"))
+    assert "no need to forbid &#x27;gryphon&#x27;" in shown.sentence
+    assert 'class="sentence"' in shown.sentence
+    [note] = record(captioner, str(picture), Wishes(forbid="gryphon"))["notes"]
+    assert "gryphon" in note
+
+
+def test_nothing_wished_for_leaves_what_is_stored_with_the_model(captioner: Captioner) -> None:
+    assert Wishes().search(captioner.search) == captioner.search
+    assert Wishes(top_k=3.0).search(captioner.search).top_k == 3
+
+
+# The confidence
+
+
+def calibrated(captioner: Captioner, *, caption: float, word: float, photograph: float) -> Captioner:
+    """The same with these log-odds for every caption, content word and picture; below 0 it is no photograph."""
+    features = np.zeros(captioner.model.encoder.feature_size)
+    calibration = Calibration(
+        words=Logistic(word, np.zeros(len(WORD_SIGNS))),
+        captions=Logistic(caption, np.zeros(len(CAPTION_SIGNS))),
+        photographs=Logistic(photograph, features),
+        threshold=0.0,
+    )
+    return Captioner(captioner.model, calibration=calibration)
+
+
+def test_confidence_is_told_in_a_word_with_the_number_on_demand(captioner: Captioner, picture: Path) -> None:
+    sure = calibrated(captioner, caption=np.log(3), word=np.log(4), photograph=1)  # odds of 3 and 4 to 1
+    shown = answer(sure, str(picture), Wishes(prefix="brown dog"))
+    assert 'Confidence: <b>high</b><span class="heard">, 75% likely' in shown.sentence
+    assert 'title="75% likely to be as good' in shown.sentence
+    assert "would use it here is 80% likely" in shown.words
+    told = record(sure, str(picture), Wishes(prefix="brown dog"))
+    assert told["confidence_level"] == "high"
+    assert told["confidence"] == pytest.approx(0.75)
+    assert told["words"][1]["confidence"] == pytest.approx(0.8)
+
+
+def test_what_is_no_photograph_is_told_with_doubt(captioner: Captioner, picture: Path) -> None:
+    unsure = calibrated(captioner, caption=1, word=1, photograph=-1)
+    shown = answer(unsure, str(picture), Wishes())
+    assert 'class="sentence">Not sure: perhaps ' in shown.sentence
+    assert "unlike the photographs" in shown.sentence
+    assert "likely" not in shown.sentence + shown.words
+    told = record(unsure, str(picture), Wishes())
+    assert told["uncertain"] is True
+    assert told["confidence"] is None
+
+
+def test_a_model_without_calibration_says_nothing_of_confidence(captioner: Captioner, picture: Path) -> None:
+    assert "onfidence" not in answer(captioner, str(picture), Wishes()).sentence
+    assert record(captioner, str(picture), Wishes())["confidence"] is None
 
 
 # The drawings
@@ -148,9 +270,12 @@ def test_words_of_a_strange_model_and_names_of_strange_files_cannot_become_html(
     candidates = [Candidate(evil, -1.0, ()), Candidate(evil, -2.0, ())]
     word = Explanation(evil, (ExplainedWord(evil, 0.5, None, 0.0),))
     pixels = np.zeros((4, 4, 3), np.uint8)
+    rival = Explanation("Fine.", (ExplainedWord("fine", 0.5, None, 0.0, (Alternative(evil, 0.4),)),))
     for html in (
         draw_sentence(evil),
         draw_error(evil),
+        draw_notes([evil]),
+        draw_words(pixels, rival),
         draw_alternatives(candidates),
         draw_words(pixels, word),
     ):
@@ -163,19 +288,6 @@ def test_an_alternative_half_as_probable_as_the_caption_says_so() -> None:
     html = draw_alternatives(candidates)
     assert "0.50×" in html
     assert "First." not in html
-
-
-def test_a_picture_is_lit_where_the_model_looked_and_more_so_the_more_it_looked() -> None:
-    attention = np.zeros((7, 7), np.float32)
-    attention[0, 6] = 0.8
-
-    def light(overlay: Image.Image) -> np.ndarray[Any, Any]:
-        grey = Image.new("RGBA", overlay.size, (128, 128, 128, 255))
-        return np.asarray(Image.alpha_composite(grey, overlay).convert("L"), dtype=int)
-
-    fully, half = light(draw_heat(attention, brightest=0.8)), light(draw_heat(attention / 2, brightest=0.8))
-    assert fully[0, -1] > 120
-    assert fully[0, -1] > half[0, -1] + 5 > fully[-1, 0] + 20
 
 
 def test_a_model_without_attention_shows_its_words_and_their_probabilities() -> None:
@@ -192,11 +304,34 @@ def test_the_most_concentrated_word_is_chosen_first() -> None:
     assert html.index("checked") < html.index("word1")
 
 
+def test_a_word_names_what_else_was_considered_and_how_probable_that_was() -> None:
+    others = (Alternative("puppy", 0.3), Alternative(END_TEXT, 0.002))
+    html = draw_words(np.zeros((4, 4, 3), np.uint8), Explanation("Dog.", (ExplainedWord("dog", 0.6, None, 0, others),)))
+    text = re.sub("<[^>]*>", "", html)
+    assert "It also considered puppy 30% (to end) &lt;1%" in text
+
+
+def test_memory_gates_and_search_are_there_to_look_inside(captioner: Captioner, picture: Path) -> None:
+    inside = answer(captioner, str(picture), Wishes()).inside
+    for part in ("What it remembered", "The gates", "The sentences it weighed"):
+        assert part in inside
+    assert "begins with" in inside
+    assert "<img" not in inside
+    assert "The sentences it weighed" not in answer(captioner, str(picture), Wishes(beam_width=1)).inside
+
+
 def test_there_are_photographs_to_try() -> None:
     assert len(sample_pictures()) >= 3
     for path in sample_pictures():
         with Image.open(path) as photograph:
             assert photograph.format == "JPEG"
+
+
+def test_a_sample_is_captioned_from_its_own_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    chosen = Path(sample(gr.EventData(None, {"index": 1})))
+    assert chosen.is_relative_to(tmp_path)
+    assert chosen.read_bytes() == sample_pictures()[1].read_bytes()
 
 
 # What is refused
@@ -244,8 +379,8 @@ def test_a_port_that_is_taken_is_a_sentence(command: list[str]) -> None:
 
 
 def test_a_program_gets_the_caption_as_data(client: Client, captioner: Captioner, picture: Path) -> None:
-    told = client.predict(handle_file(picture), 3, api_name="/caption")
-    here = record(captioner, str(picture), 3)
+    told = client.predict(handle_file(picture), api_name="/caption")
+    here = record(captioner, str(picture), Wishes())
     assert told["caption"] == here["caption"] == told["candidates"][0]["text"]
     assert [candidate["text"] for candidate in told["candidates"]] == [
         candidate["text"] for candidate in here["candidates"]
@@ -255,14 +390,23 @@ def test_a_program_gets_the_caption_as_data(client: Client, captioner: Captioner
     )
 
 
+def test_a_program_steers_by_name_and_gets_a_sentence_when_that_cannot_be(client: Client, picture: Path) -> None:
+    told = client.predict(handle_file(picture), prefix="grass", forbid="a, dog", seed=3, api_name="/caption")
+    words = [word["text"] for word in told["words"]]
+    assert words[0] == "grass"
+    assert not {"a", "dog"} & set(words)
+    with pytest.raises(AppError, match="must say 'gryphon'"):
+        client.predict(handle_file(picture), require="gryphon", api_name="/caption")
+
+
 def test_a_program_that_sends_a_text_file_named_jpg_gets_the_sentence(client: Client, text_file: Path) -> None:
     with pytest.raises(AppError, match=r"letter\.jpg must be"):
-        client.predict(handle_file(text_file), 3, api_name="/caption")
+        client.predict(handle_file(text_file), api_name="/caption")
 
 
 def test_a_beam_wider_than_the_slider_is_refused(client: Client, picture: Path) -> None:
     with pytest.raises(AppError):
-        client.predict(handle_file(picture), 9999, api_name="/caption")
+        client.predict(handle_file(picture), beam_width=9999, api_name="/caption")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +440,9 @@ def test_a_path_or_an_address_in_place_of_an_upload_is_not_read(address: str, pi
             pass
 
     config = httpx.get(f"{address}config", trust_env=False).json()
-    [caption] = [function["id"] for function in config["dependencies"] if function["api_name"] == "caption"]
+    [function] = [function for function in config["dependencies"] if function["api_name"] == "caption"]
+    stored = {part["id"]: part["props"].get("value") for part in config["components"]}
+    wishes = [stored[part] for part in function["inputs"][1:]]
     with HTTPServer(("127.0.0.1", 0), Listener) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/picture.jpg"
@@ -316,7 +462,7 @@ def test_a_path_or_an_address_in_place_of_an_upload_is_not_read(address: str, pi
             if isinstance(payload, dict):
                 payload["meta"] = {"_type": "gradio.FileData"}
             session = {"session_hash": f"probe{place}"}
-            call = {"data": [payload, 3], "fn_index": caption, **session}
+            call = {"data": [payload, *wishes], "fn_index": function["id"], **session}
             joined = httpx.post(f"{address}gradio_api/queue/join", json=call, trust_env=False)
             assert joined.status_code == 200
             told = httpx.get(f"{address}gradio_api/queue/data", params=session, trust_env=False, timeout=60).text
@@ -348,7 +494,7 @@ def test_every_component_has_a_name(address: str) -> None:
     config = httpx.get(f"{address}config", trust_env=False).json()
     visible = [part for part in config["components"] if part["props"].get("visible") is not False]
     nameless = [part["type"] for part in visible if not part["props"].get("elem_id")]
-    assert set(nameless) <= {"form"}  # Gradio wraps the slider in it
+    assert set(nameless) <= {"form", "state"}  # Gradio wraps the sliders in one; the other is not seen
 
 
 @pytest.mark.browser
@@ -386,6 +532,31 @@ def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_wo
         page.keyboard.press("ArrowRight")
         expect(words.nth(1).locator(".details")).to_be_visible()
         expect(words.nth(0).locator(".details")).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+        page.get_by_role("button", name="Steer the sentence").click()
+        page.get_by_label("Begins with").fill("grass")
+        page.keyboard.press("Enter")
+        expect(page.locator("#sentence .sentence")).to_contain_text("Grass")
+        words.nth(1).locator(".chip").click()
+        expect(words.nth(1).locator(".details")).to_contain_text("It also considered")
+        page.get_by_label("Must say").fill("gryphon")
+        page.get_by_label("Must say").blur()
+        expect(page.get_by_role("alert")).to_contain_text("must say 'gryphon'")
+        expect(page.get_by_role("alert")).to_be_in_viewport()
+        page.get_by_label("Must say").fill("")
+        page.get_by_label("Begins with").fill("")
+        page.keyboard.press("Enter")
+        expect(page.locator("#sentence")).to_have_text(caption.text or "")
+        page.get_by_label("Draw at random").check()
+        expect(page.get_by_label("Seed")).to_be_visible()
+        drawn = captioner.caption(picture, search=replace(captioner.search, method="sample"))
+        expect(page.locator("#sentence")).to_have_text(drawn.text or "")
+        page.get_by_label("Search for the likeliest").check()
+        expect(page.locator("#sentence")).to_have_text(caption.text or "")
+
+        page.get_by_role("button", name="Look inside").click()
+        expect(page.locator("#inside .lattice")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
         page.locator("#samples button").first.click()

@@ -23,6 +23,7 @@ def test_weights_are_positive_and_sum_to_one(name: str) -> None:
     torch.testing.assert_close(context, torch.einsum("prg,pgs->prs", weights, regions))
 
 
+@torch.no_grad()
 def test_dot_scores_follow_the_formula() -> None:
     attention = DotAttention(query_size=SIZE, key_size=SIZE, attention_size=5)
     queries, regions = torch.randn(1, 1, SIZE), torch.randn(1, REGIONS, SIZE)
@@ -31,6 +32,7 @@ def test_dot_scores_follow_the_formula() -> None:
     assert attention.scores(queries, keys)[0, 0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
+@torch.no_grad()
 def test_additive_scores_follow_the_formula() -> None:
     attention = AdditiveAttention(query_size=SIZE, key_size=SIZE, attention_size=5)
     queries, regions = torch.randn(1, 1, SIZE), torch.randn(1, REGIONS, SIZE)

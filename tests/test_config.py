@@ -39,7 +39,10 @@ def test_an_override_is_one_line_of_toml(tmp_path: Path) -> None:
         ("training.epoch=3", "There is no setting training.epoch; did you mean training.epochs?"),
         ("trianing.epochs=3", "did you mean training?"),
         ("training.epochs=many", "training.epochs must be of type int, but 'many' came."),
-        ("training.epochs=-1", "training.epochs must not be negative"),
+        ("training.epochs=-1", "training.epochs must be 1 or more, but -1 came."),
+        ("training.pictures_per_batch=0", "training.pictures_per_batch must be 1 or more, but 0 came."),
+        ("decoder.dropout=1.5", "decoder.dropout must be from 0 to 1, but 1.5 came."),
+        ("training.learning_rate=nan", "training.learning_rate must be 0 or more, but nan came."),
         ("training.epochs=true", "training.epochs must be of type int"),
         ("decoder.cell=transformer", "decoder.cell must be one of rnn, gru, lstm, but 'transformer' came."),
         ("training=3", "training must be a table of settings"),
@@ -50,6 +53,10 @@ def test_a_mistake_is_one_sentence(override: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(None, [override])
     assert sentence in str(caught.value)
+
+
+def test_a_windows_path_is_taken_as_it_is_written() -> None:
+    assert load_config(None, [r"encoder.weights=C:\Users\x\w.pth"]).encoder.weights == r"C:\Users\x\w.pth"
 
 
 def test_a_recipe_that_is_missing_or_no_toml_is_one_sentence(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def features_of(encoder: Encoder, tmp_path: Path, seed: int = 0) -> tuple[np.nda
     features = region_features(
         rows,
         encoder,
-        encoder.preprocessing.pixels,
+        encoder.preprocessing.read,
         folder=tmp_path / "features",
         views=2,
         device=torch.device("cpu"),
@@ -69,7 +69,7 @@ def test_a_run_killed_half_way_leaves_no_features_behind(encoder: Encoder, tmp_p
 
     arguments = {"folder": tmp_path / "features", "views": 1, "device": torch.device("cpu"), "bf16": False}
     with pytest.raises(KeyboardInterrupt):
-        region_features(rows, encoder, encoder.preprocessing.pixels, batch_size=2, done=killed, **arguments)
+        region_features(rows, encoder, encoder.preprocessing.read, batch_size=2, done=killed, **arguments)
     told: list[int] = []
-    region_features(rows, encoder, encoder.preprocessing.pixels, batch_size=2, done=told.append, **arguments)
+    region_features(rows, encoder, encoder.preprocessing.read, batch_size=2, done=told.append, **arguments)
     assert told == [2, 4]

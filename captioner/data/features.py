@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +17,7 @@ import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
-
-from captioner.data.images import read_image
 
 VIEWS = ("original", "mirrored")
 
@@ -42,7 +40,7 @@ class PictureEncoder(Protocol):
 def region_features(
     rows: datasets.Dataset,
     encoder: PictureEncoder,
-    preprocess: Callable[[Image.Image], Tensor],
+    read: Callable[[bytes], Tensor],
     *,
     folder: Path,
     views: int,
@@ -53,23 +51,29 @@ def region_features(
 ) -> NDArray[np.float16]:
     """Features (pictures, views, regions, feature_size) of a split's pictures, a memory map of a file in `folder`.
 
-    With two `views` the second is of the mirror image; `bf16` computes in bfloat16. Computed only where the file
-    does not exist yet; `done` is told after each batch how many pictures are finished.
+    `read` turns a picture's file into the encoder's pixels. With two `views` the second is of the mirror image;
+    `bf16` computes in bfloat16. Computed only where the file does not exist yet; `done` is told after each batch how
+    many pictures are finished.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views}.npy"
+    path = folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views}{'-bf16' if bf16 else ''}.npy"
     if not path.exists():
-        unfinished = path.with_suffix(".unfinished")
+        handle, unfinished = tempfile.mkstemp(suffix=".unfinished", dir=folder)  # two runs must not share one
+        os.close(handle)
         shape = (len(rows), views, encoder.regions, encoder.feature_size)
         features = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
-        for first, pixels in _pixel_batches(rows, preprocess, batch_size):
-            for view in range(views):
-                seen = pixels.flip(-1) if VIEWS[view] == "mirrored" else pixels
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    features[first : first + len(pixels), view] = _encode(encoder, seen.to(device))
-            done(first + len(pixels))
-        features.flush()
-        os.replace(unfinished, path)
+        try:
+            for first, pixels in _pixel_batches(rows, read, batch_size):
+                for view in range(views):
+                    seen = pixels.flip(-1) if VIEWS[view] == "mirrored" else pixels
+                    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                        features[first : first + len(pixels), view] = _encode(encoder, seen.to(device))
+                done(first + len(pixels))
+            features.flush()
+            del features  # unmapped: some systems rename no file that is open
+            os.replace(unfinished, path)
+        finally:
+            Path(unfinished).unlink(missing_ok=True)
     mapped: NDArray[np.float16] = np.load(path, mmap_mode="r")
     return mapped
 
@@ -80,11 +84,11 @@ def _encode(encoder: PictureEncoder, pixels: Tensor) -> NDArray[np.float16]:
 
 
 def _pixel_batches(
-    rows: datasets.Dataset, preprocess: Callable[[Image.Image], Tensor], batch_size: int
+    rows: datasets.Dataset, read: Callable[[bytes], Tensor], batch_size: int
 ) -> Iterator[tuple[int, Tensor]]:
     first = 0
     for encoded in _encoded_batches(rows, batch_size):
-        yield first, torch.stack([preprocess(read_image(data)) for data in encoded])
+        yield first, torch.stack([read(data) for data in encoded])
         first += len(encoded)
 
 

@@ -19,7 +19,7 @@ def find_pictures(paths: Iterable[Path]) -> Iterator[Path]:
     holds no picture.
     """
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path's own, False for a name that no file can have
             found = False
             for picture in _pictures_below(path):
                 found = True
@@ -27,24 +27,39 @@ def find_pictures(paths: Iterable[Path]) -> Iterator[Path]:
             if not found:
                 known = ", ".join(sorted(IMAGE_SUFFIXES))
                 raise DataError(f"A folder to caption must hold pictures ({known}), but {path} holds none.")
-        elif path.exists():
+        elif os.path.exists(path):
             yield path
         else:
             raise DataError(f"A picture to caption must exist, but there is no {path}; check the name.")
 
 
-def as_record(path: Path, caption: Caption, *, model: str) -> dict[str, Any]:
-    """The JSON object that stands for one picture; its keys are the same whether it could be captioned or not."""
+def as_record(path: Path, caption: Caption, *, model: str, words: bool = False) -> dict[str, Any]:
+    """The JSON object that stands for one picture; its keys are the same whether it could be captioned or not.
+
+    With `words` it also lists the words of the caption with their confidences.
+    """
     return {
         "path": str(path),
         "caption": caption.text,
+        "confidence": _rounded(caption.confidence),
+        "uncertain": caption.uncertain,
         "candidates": [
             {"text": candidate.text, "log_probability": round(candidate.log_probability, 4)}
             for candidate in caption.candidates
         ],
         "error": caption.error,
         "model": model,
-    }
+    } | ({"words": _words(caption)} if words else {})
+
+
+def _words(caption: Caption) -> list[dict[str, Any]]:
+    said = caption.candidates[0].words if caption.candidates else ()
+    told = caption.word_confidences or (None,) * len(said)
+    return [{"word": word, "confidence": _rounded(each)} for word, each in zip(said, told, strict=True)]
+
+
+def _rounded(confidence: float | None) -> float | None:
+    return None if confidence is None else round(confidence, 4)
 
 
 def _pictures_below(folder: Path) -> Iterator[Path]:

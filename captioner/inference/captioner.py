@@ -14,11 +14,13 @@ from torch import Tensor
 
 import captioner.pretrained
 from captioner.config import SearchConfig
-from captioner.data.images import ImageSource, read_image
+from captioner.data.images import ImageSource
 from captioner.errors import ConfigError, ImageError
+from captioner.inference.confidence import Calibration, Judgement, Level, level, read_calibration, read_signs
 from captioner.inference.explanation import Explanation, explain
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint
+from captioner.model.device import choose_device
 from captioner.search.hypothesis import Hypothesis
 from captioner.search.tree import Recorder
 from captioner.text.steering import Steering, WordRules
@@ -46,37 +48,60 @@ class Caption:
     """Best first; empty when the picture could not be captioned."""
     error: str | None = None
     """A sentence."""
+    confidence: float | None = None
+    """The probability that the best caption is as good as a person's (`captioner.inference.confidence` says how that
+    is judged); None when it is uncertain or the model has no calibration."""
+    word_confidences: tuple[float | None, ...] | None = None
+    """For each of the best caption's words the probability that a person would use it (its stem) of this picture;
+    None for function words, and altogether like `confidence`."""
+    uncertain: bool | None = None
+    """Whether the picture looks unlike the photographs the captioner knows; None when the model has no calibration."""
 
     @property
     def text(self) -> str | None:
         """The best caption; None when there is none."""
         return self.candidates[0].text if self.candidates else None
 
+    @property
+    def level(self) -> Level | None:
+        """The confidence in a word, "low" for a caption that is uncertain; None when the model has no calibration."""
+        return "low" if self.uncertain else level(self.confidence) if self.confidence is not None else None
+
+    @property
+    def hedged(self) -> str | None:
+        """The best caption as it should be told: `Not sure: perhaps a dog runs.` when it is uncertain."""
+        if self.text is None or not self.uncertain:
+            return self.text
+        return f"Not sure: perhaps {self.text[:1].lower()}{self.text[1:]}"
+
 
 class Captioner:
     """A trained model, ready to caption."""
 
-    def __init__(self, model: CaptioningModel, *, name: str = "unsaved") -> None:
+    def __init__(
+        self, model: CaptioningModel, *, name: str = "unsaved", calibration: Calibration | None = None
+    ) -> None:
         self.model = model.eval()
+        self.calibration = calibration
         self.name = name
         """Which model this is: its folder's name and the beginning of its fingerprint."""
         self.search = model.config.search
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None, *, device: str | None = None) -> Captioner:
+    def from_pretrained(
+        cls, folder: str | Path | None = None, *, device: str | None = None, calibrated: bool = True
+    ) -> Captioner:
         """The model in `folder`, or the one shipped with the package.
 
-        Works without a network. The device defaults to CUDA where there is one. Raises CheckpointError when
-        the folder holds no sound model, ConfigError when there is no such device.
+        Works without a network. The device defaults to CUDA where there is one. If not `calibrated`, its
+        calibration is left alone and captions carry no confidence. Raises CheckpointError when the folder holds
+        no sound model, ConfigError when there is no such device.
         """
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         path = Path(folder) if folder is not None else Path(captioner.pretrained.__file__).parent
         model = load_checkpoint(path)
+        calibration = read_calibration(path, feature_size=model.encoder.feature_size) if calibrated else None
         name = f"{'default' if folder is None else path.resolve().name}@{checkpoint_fingerprint(path)[:12]}"
-        try:
-            return cls(model.to(device), name=name)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"The device must be one PyTorch can use here, but {device!r} is not.") from error
+        return cls(model.to(choose_device(device)), name=name, calibration=calibration)
 
     @overload  # a string is a sequence too: the first signature wins
     def caption(  # type: ignore[overload-overlap]
@@ -140,6 +165,8 @@ class Captioner:
 
         The arguments are those of `caption`, and are checked before the first picture is asked for.
         """
+        if batch_size < 1:
+            raise ConfigError(f"A batch must hold at least one picture, but batch_size {batch_size} came.")
         search = search or self.search
         wanted = candidates or (search.beam_width if search.method == "beam" else 1)
         if search.method == "beam" and not 1 <= wanted <= max(1, search.beam_width):
@@ -164,9 +191,9 @@ class Captioner:
                     errors.append(None)
                 except ImageError as error:
                     errors.append(str(error))
-            found = iter(self._search(pixels, search, candidates, rules) if pixels else [])
+            found = iter(self._captions(pixels, search, candidates, rules) if pixels else [])
             for message in errors:
-                yield Caption(error=message) if message else self._caption(next(found))
+                yield Caption(error=message) if message else next(found)
 
     def explain(
         self, image: ImageSource, *, search: SearchConfig | None = None, steering: Steering | None = None
@@ -193,28 +220,46 @@ class Captioner:
         return self._features([self._pixels(image)])[0]
 
     def _pixels(self, source: ImageSource) -> Tensor:
-        preprocessing = self.model.encoder.preprocessing
-        return preprocessing.pixels(read_image(source, at_least=2 * preprocessing.size))
+        return self.model.encoder.preprocessing.read(source)
 
     @torch.inference_mode()
     def _features(self, pixels: list[Tensor]) -> Tensor:
         features: Tensor = self.model.encoder(torch.stack(pixels).to(self.model.device))
         return features
 
-    def _search(
+    def _captions(
         self, pixels: list[Tensor], search: SearchConfig, candidates: int, rules: WordRules
-    ) -> list[list[Hypothesis]]:
+    ) -> Iterator[Caption]:
         keys = [_key(picture) for picture in pixels] if search.method == "sample" else None
-        return self.model.search(self._features(pixels), search, best=candidates, rules=rules, keys=keys)
+        features = self._features(pixels)
+        found = self.model.search(features, search, best=candidates, rules=rules, keys=keys)
+        return map(self._caption, found, self._judge(features, found))
 
-    def _caption(self, hypotheses: list[Hypothesis]) -> Caption:
+    def _judge(self, features: Tensor, found: list[list[Hypothesis]]) -> list[Judgement | None]:
+        """How sure the best caption of each picture is; None where there is none, or no calibration."""
+        judgements: list[Judgement | None] = [None] * len(found)
+        said = [place for place, hypotheses in enumerate(found) if hypotheses]
+        if self.calibration is not None and said:
+            signs = read_signs(self.model, features[said], [found[place][0].words for place in said])
+            for place, of_picture in zip(said, signs, strict=True):
+                judgements[place] = self.calibration.judge(of_picture)
+        return judgements
+
+    def _caption(self, hypotheses: list[Hypothesis], judgement: Judgement | None) -> Caption:
         if not hypotheses:
             return Caption(error=_NO_CAPTION)
         candidates = []
         for hypothesis in hypotheses:
             words = self.model.vocabulary.decode(hypothesis.words)
             candidates.append(Candidate(detokenise(words), hypothesis.log_probability, tuple(words)))
-        return Caption(tuple(candidates))
+        if judgement is None:
+            return Caption(tuple(candidates))
+        return Caption(
+            tuple(candidates),
+            confidence=judgement.confidence,
+            word_confidences=judgement.words,
+            uncertain=judgement.uncertain,
+        )
 
 
 def _key(pixels: Tensor) -> int:

@@ -12,11 +12,11 @@ from captioner.config import Config, SearchConfig
 from captioner.model.cells import Gates
 from captioner.model.decoder import Decoder, State, build_decoder
 from captioner.model.encoder import Encoder, build_encoder
-from captioner.search.beam import beam_search
+from captioner.search.beam import beam_search, check_beam
 from captioner.search.constraints import Constraints
 from captioner.search.greedy import greedy_search
 from captioner.search.hypothesis import Hypothesis
-from captioner.search.sampling import sample
+from captioner.search.sampling import check_sampling, sample
 from captioner.search.tree import Recorder
 from captioner.text.steering import NO_RULES, WordRules
 from captioner.text.vocabulary import END, NEVER_SAID, START, Vocabulary
@@ -63,7 +63,19 @@ class CaptioningModel(nn.Module):
         return logits.log_softmax(dim=-1), said.state
 
     def constraints(self, settings: SearchConfig, rules: WordRules = NO_RULES) -> Constraints:
-        """What a search with these settings and rules holds to. Raises ConfigError when no caption can."""
+        """What a search with these settings and rules holds to.
+
+        Raises ConfigError when no caption can, or when a setting is out of its range.
+        """
+        if settings.method == "sample":
+            check_sampling(temperature=settings.temperature, top_p=settings.top_p)
+        else:
+            check_beam(
+                beam_width=settings.beam_width,
+                groups=settings.groups,
+                diversity=settings.diversity,
+                length_exponent=settings.length_exponent,
+            )
         constraints = Constraints(
             end=END,
             min_length=settings.min_length,

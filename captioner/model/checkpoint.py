@@ -3,6 +3,7 @@
     config.json          the recipe, format version, preprocessing, fingerprints
     vocabulary.json      every word with its count
     model.safetensors    the decoder's weights, and the encoder's unless a pip package carries them
+    calibration.json     how sure the model may be, where it was measured (see `captioner.inference.confidence`)
     manifest.json        the SHA-256 of each of these
 
 A frozen encoder from a pip package is named and its fingerprint kept, not copied.
@@ -28,7 +29,7 @@ from captioner.config import Config, from_dict, to_dict
 from captioner.errors import CheckpointError, ConfigError
 from captioner.model.captioning import CaptioningModel
 from captioner.model.decoder import build_decoder
-from captioner.model.encoder import Encoder, build_encoder
+from captioner.model.encoder import Encoder, Preprocessing, build_encoder
 from captioner.text.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -45,7 +46,7 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
 
     A checkpoint that is there is replaced, its card kept. Raises CheckpointError when the folder holds other things.
     """
-    present = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if "manifest.json" not in present and present - {*_KEPT, "__pycache__"}:
         raise CheckpointError(f"A model is written to a new folder, but {folder} holds something else; choose another.")
     stores_encoder = model.config.encoder.weights != "packaged"
@@ -55,7 +56,10 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
     contents = {
         "config.json": json.dumps(_description(model), indent=2).encode(),
         "vocabulary.json": model.vocabulary.to_json().encode(),
-        "model.safetensors": save_tensors({name: _stored(tensor, half=half) for name, tensor in weights.items()}),
+        "model.safetensors": save_tensors(
+            # Batch statistics of an encoder may lie outside what 16 bits hold.
+            {name: _stored(tensor, half=half and name.startswith("decoder.")) for name, tensor in weights.items()}
+        ),
     }
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     contents["manifest.json"] = json.dumps(hashes, indent=2).encode()
@@ -79,16 +83,53 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         )
     try:
         config = from_dict(Config, description["config"])
+        stored = description["preprocessing"]
+        preprocessing = Preprocessing(stored["size"], tuple(stored["mean"]), tuple(stored["std"]))
+        fingerprints = description["vocabulary_fingerprint"], description["encoder_fingerprint"]
         vocabulary = Vocabulary.from_json(contents["vocabulary.json"].decode())
         tensors = load_tensors(contents["model.safetensors"])
-    except (KeyError, UnicodeDecodeError, SafetensorError, ConfigError) as error:
+    except (KeyError, TypeError, UnicodeDecodeError, SafetensorError, ConfigError) as error:
         raise CheckpointError(f"The model in {folder} is damaged: {error}.") from error
-    if vocabulary.fingerprint() != description["vocabulary_fingerprint"]:
+    if vocabulary.fingerprint() != fingerprints[0]:
         raise CheckpointError(f"The weights in {folder} were trained with another vocabulary than vocabulary.json.")
-    encoder = _encoder(config, tensors, description, folder)
+    encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
     decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
     _load(decoder, tensors, "decoder.", folder)
     return CaptioningModel(encoder, decoder, vocabulary, config).eval()
+
+
+def read_beside(folder: Path, name: str) -> bytes | None:
+    """What `write_beside` wrote to the file `name` of the checkpoint in `folder`; None when it wrote none.
+
+    Raises CheckpointError when the file is missing, was changed, or was not written there for this model.
+    """
+    manifest = _parse((folder / "manifest.json").read_bytes(), folder / "manifest.json")
+    path = folder / name
+    if name not in manifest and not path.exists():
+        return None
+    data = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(data).hexdigest() != manifest.get(name):
+        raise CheckpointError(
+            f"The model in {folder} is damaged or was changed: {name} does not match the SHA-256 in manifest.json; "
+            "copy both again, or remove the file and its line there."
+        )
+    return data
+
+
+def write_beside(folder: Path, name: str, data: bytes) -> None:
+    """Add the file `name` to the checkpoint in `folder`; it belongs to these weights, and goes when they are replaced.
+
+    Raises CheckpointError when `folder` holds no checkpoint or cannot be written.
+    """
+    hashes = {own: hashlib.sha256(content).hexdigest() for own, content in _read(folder).items()}
+    hashes[name] = hashlib.sha256(data).hexdigest()
+    for file, content in ((name, data), ("manifest.json", json.dumps(hashes, indent=2).encode())):
+        try:
+            unfinished = folder / f".{file}.unfinished"
+            unfinished.write_bytes(content)
+            os.replace(unfinished, folder / file)
+        except OSError as error:
+            raise CheckpointError(f"{name} could not be written to {folder} ({error.strerror}).") from error
 
 
 def checkpoint_fingerprint(folder: Path) -> str:
@@ -111,16 +152,22 @@ def _stored(tensor: torch.Tensor, *, half: bool) -> torch.Tensor:
     return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
-def _encoder(config: Config, tensors: dict[str, torch.Tensor], description: dict[str, Any], folder: Path) -> Encoder:
+def _encoder(
+    config: Config, tensors: dict[str, torch.Tensor], preprocessing: Preprocessing, fingerprint: str, folder: Path
+) -> Encoder:
+    """The encoder the model was trained with: from its own weights, or from the package that carries them."""
     stored = any(name.startswith("encoder.") for name in tensors)
-    weights = "random" if stored else config.encoder.weights
-    encoder = build_encoder(config.encoder.name, weights=weights, size=config.encoder.size)
+    if not stored and config.encoder.weights != "packaged":
+        raise CheckpointError(f"The weights in {folder} do not fit its config.json: those of the encoder are missing.")
+    weights = "random" if stored else "packaged"
+    network = build_encoder(config.encoder.name, weights=weights, size=config.encoder.size).network
     if stored:
-        _load(encoder.network, tensors, "encoder.", folder)
-    elif encoder.fingerprint() != description["encoder_fingerprint"]:
+        _load(network, tensors, "encoder.", folder)
+    encoder = Encoder(network, preprocessing)
+    if not stored and encoder.fingerprint() != fingerprint:
         raise CheckpointError(
             f"The model in {folder} was trained on the packaged weights of {config.encoder.name}, but the installed "
-            "package or its preprocessing differs; install the version of captioner that wrote the model."
+            "package differs; install the version of captioner that wrote the model."
         )
     return encoder
 
@@ -173,20 +220,25 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def _replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    """Write a folder beside the old one and put it in its place; whatever fails, one of the two is there."""
+    fresh = old = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         for name, data in contents.items():
             with (fresh / name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         fresh.chmod(0o755)
-        old = fresh.with_name(f"{fresh.name}-old")
         if folder.exists():
-            folder.rename(old)
+            old = folder.rename(fresh.with_name(f"{fresh.name}-old"))
         fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
+        if old is not None and not folder.exists():
+            old.rename(folder)
+        if fresh is not None:
+            shutil.rmtree(fresh, ignore_errors=True)
         raise CheckpointError(f"The model could not be written to {folder} ({error.strerror}).") from error
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)

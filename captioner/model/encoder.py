@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from captioner.data.images import ImageSource, read_image
 from captioner.errors import ConfigError
 
 PACKAGED_WEIGHTS = {
@@ -37,6 +38,10 @@ class Preprocessing:
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def read(self, source: ImageSource) -> Tensor:
+        """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError."""
+        return self.pixels(read_image(source, at_least=2 * self.size))
 
     def pixels(self, picture: Image.Image) -> Tensor:
         """An upright RGB picture as uint8 (3, size, size); whole picture, so its aspect ratio changes."""
@@ -98,6 +103,8 @@ class _FeatureMap(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         features: Tensor = self.classifier.forward_features(pixels)  # type: ignore[operator]
+        if features.ndim != 4 or features.shape[1] != self.classifier.num_features:
+            raise ValueError(f"its features have the shape {tuple(features.shape)}")
         return features
 
 
@@ -143,12 +150,13 @@ def _build_torchvision(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, N
         classifier = torchvision.models.get_model(name, weights="DEFAULT" if fetch else None)
     except (OSError, RuntimeError) as error:
         raise _cannot_fetch(name, error) from error
-    # Everything before the first pooling to one cell is the feature extractor, in every CNN there.
+    # Everything before the first pooling to one cell is the feature extractor, but for heads that only help training.
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for layer_name, layer in classifier.named_children():
         if isinstance(layer, nn.AdaptiveAvgPool2d | nn.Linear) or layer_name in ("classifier", "heads"):
             break
-        layers[layer_name] = layer
+        if not layer_name.lower().startswith("aux"):
+            layers[layer_name] = layer
     imagenet_mean, imagenet_std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return nn.Sequential(layers), imagenet_mean, imagenet_std
 

@@ -62,7 +62,7 @@ def beam_search(
     keeps the tree of all hypotheses. Raises ConfigError when the groups do not divide the beam, or when no caption
     can obey the constraints.
     """
-    _check(beam_width=beam_width, groups=groups, diversity=diversity, length_exponent=length_exponent)
+    check_beam(beam_width=beam_width, groups=groups, diversity=diversity, length_exponent=length_exponent)
     best = best or beam_width
     end, longest = constraints.end, constraints.max_length
     automaton = constraints.automaton(device)
@@ -157,7 +157,8 @@ class _Finished:
         )
 
 
-def _check(*, beam_width: int, groups: int, diversity: float, length_exponent: float) -> None:
+def check_beam(*, beam_width: int, groups: int, diversity: float, length_exponent: float) -> None:
+    """Raise ConfigError when `beam_search` would refuse these settings."""
     if groups < 1 or beam_width % groups:
         raise ConfigError(
             f"The groups must divide the beam evenly, but groups {groups} and beam_width {beam_width} came; "
@@ -232,10 +233,14 @@ def _nothing_finished(rows: int, best: int, longest: int, end: int, device: torc
 
 
 def _in_turn(groups: Sequence[list[Hypothesis]], best: int) -> list[Hypothesis]:
-    """The `best` captions of all groups, best first: every group's first before any group's second, none twice."""
-    turns = itertools.chain.from_iterable(itertools.zip_longest(*groups))
+    """The `best` captions of all groups: the best of all, then every group's first before any group's second.
+
+    None comes twice. The answer begins alike whatever `best` is.
+    """
+    by_first = sorted(groups, key=lambda group: -group[0].score if group else torch.inf)
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*by_first))
     different = {caption.words: caption for caption in turns if caption is not None}
-    return sorted(itertools.islice(different.values(), best), key=lambda caption: -caption.score)
+    return list(itertools.islice(different.values(), best))
 
 
 def _hypotheses(finished: _Finished, end: int) -> list[list[Hypothesis]]:

@@ -23,6 +23,14 @@ from captioner.search.constraints import Constraints
 from captioner.search.hypothesis import AnyState, Hypothesis, Step
 
 
+def check_sampling(*, temperature: float, top_p: float) -> None:
+    """Raise ConfigError when `sample` would refuse these settings."""
+    if not 0 < temperature < torch.inf or not 0 < top_p <= 1:
+        raise ConfigError(
+            f"The temperature must be above 0 and top_p above 0 and at most 1, but {temperature} and {top_p} came."
+        )
+
+
 @torch.inference_mode()
 def sample(
     step: Step[AnyState],
@@ -46,10 +54,7 @@ def sample(
     own: neither temperature nor constraints change them. Raises ConfigError when no caption can obey the
     constraints or a setting is out of its range.
     """
-    if not 0 < temperature < torch.inf or not 0 < top_p <= 1:
-        raise ConfigError(
-            f"The temperature must be above 0 and top_p above 0 and at most 1, but {temperature} and {top_p} came."
-        )
+    check_sampling(temperature=temperature, top_p=top_p)
     pictures, end, beginning = len(keys), constraints.end, state
     luck = _random_numbers(seed, keys, samples, constraints.max_length + 1).to(device)
     progress = torch.zeros(pictures, samples, dtype=torch.long, device=device)

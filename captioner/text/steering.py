@@ -38,6 +38,11 @@ class Steering:
     prefix: str | None = None
     """How the caption begins."""
 
+    def __post_init__(self) -> None:
+        for name, given in (("forbid", self.forbid), ("require", self.require)):
+            if isinstance(given, str):
+                raise ConfigError(f"{name} must be a tuple of words, but the text {given!r} came; write ({given!r},).")
+
     def rules(self, vocabulary: Vocabulary) -> WordRules:
         """The rules as ids.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import json
 import os
 import platform
@@ -108,6 +109,8 @@ class _Run:
     model: CaptioningModel
     settings: TrainingConfig
     steps_per_epoch: int
+    identity: str
+    """Equal for runs of the same recipe on the same pictures and captions."""
     progress: _Progress = field(default_factory=_Progress)
 
     def __post_init__(self) -> None:
@@ -130,8 +133,7 @@ class _Run:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "progress": asdict(self.progress),
-            "settings": asdict(self.settings),
-            "vocabulary": self.model.vocabulary.fingerprint(),
+            "identity": self.identity,
         }
         unfinished = path.with_suffix(".unfinished")
         with unfinished.open("wb") as file:
@@ -146,8 +148,13 @@ class _Run:
             raise TrainingError(
                 f"A run can only be resumed once it has begun, but there is no {path}; train without --resume."
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["settings"] != asdict(self.settings) or state["vocabulary"] != self.model.vocabulary.fingerprint():
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file fails in many ways
+            raise TrainingError(
+                f"The state of the run in {path} is damaged ({error}); train into a new folder."
+            ) from error
+        if state["identity"] != self.identity:
             raise TrainingError(
                 f"A run must be resumed with its own recipe and collection, but those of {path} differ; "
                 "give the same recipe, or train into a new folder."
@@ -180,7 +187,7 @@ def fit(
     captions = [[model.vocabulary.encode(caption) for caption in row] for row in train.captions]
     batches = -(-len(captions) // settings.pictures_per_batch)
     torch.manual_seed(settings.seed)
-    run = _Run(model, settings, steps_per_epoch=batches)
+    run = _Run(model, settings, steps_per_epoch=batches, identity=_identity(model, train))
     if resume:
         run.load(folder / "state.pt")
     _begin(folder, model, epochs_done=run.progress.epoch)
@@ -232,8 +239,8 @@ def _learn(run: _Run, features: Tensor, words: Words, *, own_words: float) -> tu
     value = float(loss.mean.detach())
     if not np.isfinite(value):
         raise TrainingError(
-            f"The loss must stay finite, but in epoch {run.progress.epoch + 1} it became {value}; the state before "
-            "this epoch is kept: lower training.learning_rate and go on with --resume."
+            f"The loss must stay finite, but in epoch {run.progress.epoch + 1} it became {value}; the best model so "
+            "far is kept: train into a new folder with a lower training.learning_rate."
         )
     run.optimizer.zero_grad(set_to_none=True)
     loss.mean.backward()  # type: ignore[no-untyped-call]
@@ -303,6 +310,12 @@ def uses_bf16(settings: TrainingConfig, device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def _identity(model: CaptioningModel, train: CaptionedFeatures) -> str:
+    """SHA-256 of the recipe, the encoder, the captions and the shape of the features."""
+    parts = [to_dict(model.config), model.encoder.fingerprint(), train.captions, train.features.shape]
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 
 def _begin(folder: Path, model: CaptioningModel, *, epochs_done: int) -> None:

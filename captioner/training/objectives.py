@@ -59,7 +59,8 @@ def cross_entropy(
 def _mix_in_own_words(decoder: Decoder, features: Tensor, inputs: Tensor, share: float) -> Tensor:
     logits = decoder.score(teacher_forcing(decoder, features, inputs))
     logits[..., list(NEVER_SAID)] = -torch.inf
-    guesses = logits.float().softmax(dim=-1).flatten(0, -2).multinomial(1).view(inputs.shape)
+    # A network that has diverged gives no numbers; the loss will tell.
+    guesses = logits.float().softmax(dim=-1).nan_to_num(1.0).flatten(0, -2).multinomial(1).view(inputs.shape)
     own = inputs.clone()
     own[:, :, 1:] = guesses[:, :, :-1]
     replaced = (torch.rand(inputs.shape, device=inputs.device) < share) & (inputs != START) & (inputs != PADDING)

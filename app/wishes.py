@@ -1,0 +1,167 @@
+"""What a visitor asks of the sentence: which words, how long, and how it is chosen."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import gradio as gr
+
+from captioner.config import SearchConfig
+from captioner.errors import ConfigError
+from captioner.text.steering import Steering
+
+_WIDEST_BEAM = 10
+_LONGEST_CAPTION = 40
+# In letters: every word the model does not know costs a search for those like it.
+_LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """One field for each component, in their order; None leaves it to what is stored with the model."""
+
+    forbid: str | None = None
+    """Words and phrases, a comma between them."""
+    require: str | None = None
+    prefix: str | None = None
+    min_length: float | None = None
+    max_length: float | None = None
+    length_exponent: float | None = None
+    no_repeat_ngram: float | None = None
+    method: str | None = None
+    beam_width: float | None = None
+    groups: float | None = None
+    diversity: float | None = None
+    temperature: float | None = None
+    top_k: float | None = None
+    top_p: float | None = None
+    seed: float | None = None
+
+    def search(self, stored: SearchConfig) -> SearchConfig:
+        """The settings stored with the model, with those wished for in their place."""
+        given = {
+            field.name: type(getattr(stored, field.name))(getattr(self, field.name))  # Gradio knows no whole numbers
+            for field in fields(stored)
+            if getattr(self, field.name) is not None
+        }
+        return replace(stored, **given)
+
+    def steering(self) -> Steering:
+        """The rules about words. Raises ConfigError when there is too much of them to read."""
+        texts = [(text or "").strip() for text in (self.forbid, self.require, self.prefix)]
+        longest = max(map(len, texts))
+        if longest > _LONGEST_TEXT:
+            raise ConfigError(
+                f"Words for the sentence must fit in {_LONGEST_TEXT} letters, but {longest} came; give fewer."
+            )
+        forbid, require, prefix = texts
+        return Steering(_phrases(forbid), _phrases(require), prefix or None)
+
+
+def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
+    """Lay out a component for each of the wishes, folded away; by their names, and in their order."""
+    with gr.Accordion("Steer the sentence", open=False, elem_id="steer"):
+        forbid = _words("Must not say", "man, woman, blue shirt", "forbid")
+        require = _words("Must say", "dog", "require")
+        prefix = _words("Begins with", "two dogs", "prefix")
+        with gr.Row(elem_id="lengths"):
+            longest = max(_LONGEST_CAPTION, stored.max_length)
+            min_length = _slider("Words at least", 0, longest, stored.min_length, "min-length")
+            max_length = _slider("Words at most", 1, longest, stored.max_length, "max-length")
+        with gr.Row(elem_id="habits"):
+            length_exponent = _slider(
+                "Favour long sentences", 0, max(2.0, stored.length_exponent), stored.length_exponent, "length-exponent"
+            )
+            no_repeat_ngram = _slider(
+                "Never repeat so many words", 0, max(6, stored.no_repeat_ngram), stored.no_repeat_ngram, "no-repeat"
+            )
+        method = gr.Radio(
+            [("Search for the likeliest", "beam"), ("Draw at random", "sample")],
+            value=stored.method,
+            label="How it is chosen",
+            buttons=[],
+            elem_id="method",
+        )
+        with gr.Column(visible=stored.method == "beam", elem_id="beam") as beam:
+            beam_width = _slider(
+                "Sentences kept in mind", 1, max(_WIDEST_BEAM, stored.beam_width), stored.beam_width, "beam-width"
+            )
+            with gr.Row(elem_id="diverse"):
+                groups = _slider("In groups that differ", 1, max(_WIDEST_BEAM, stored.groups), stored.groups, "groups")
+                diversity = _slider(
+                    "How much they differ", 0, max(3.0, stored.diversity), stored.diversity, "diversity"
+                )
+        with gr.Column(visible=stored.method == "sample", elem_id="chance") as chance:
+            with gr.Row(elem_id="boldness"):
+                temperature = _slider(
+                    "Temperature", 0.1, max(2.0, stored.temperature), stored.temperature, "temperature"
+                )
+                seed = gr.Number(
+                    stored.seed, label="Seed", precision=0, minimum=0, maximum=2**53, buttons=[], elem_id="seed"
+                )
+            with gr.Row(elem_id="nucleus"):
+                top_k = _slider("From so many words (0: all)", 0, max(100, stored.top_k), stored.top_k, "top-k")
+                top_p = _slider("From this share of chances", 0.05, 1.0, stored.top_p, "top-p")
+    method.change(
+        lambda chosen: (gr.Column(visible=chosen == "beam"), gr.Column(visible=chosen == "sample")),
+        method,
+        [beam, chance],
+        show_progress="hidden",
+        queue=False,
+        api_visibility="private",
+    )
+    panel = {
+        "forbid": forbid,
+        "require": require,
+        "prefix": prefix,
+        "min_length": min_length,
+        "max_length": max_length,
+        "length_exponent": length_exponent,
+        "no_repeat_ngram": no_repeat_ngram,
+        "method": method,
+        "beam_width": beam_width,
+        "groups": groups,
+        "diversity": diversity,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    assert list(panel) == [field.name for field in fields(Wishes)]
+    return panel
+
+
+def changes(panel: dict[str, Any]) -> list[Any]:
+    """The events that tell of a wish: words are complete when the visitor leaves them or presses Enter."""
+    typed = [part for part in panel.values() if isinstance(part, gr.Textbox)]
+    others = [part.change for part in panel.values() if not isinstance(part, gr.Textbox)]
+    return [*(part.submit for part in typed), *(part.blur for part in typed), *others]
+
+
+def taking_wishes(handler: Callable[[str | None, Wishes], Any]) -> Callable[..., Any]:
+    """`handler` as Gradio calls it: picture, then every wish as an argument of its own, by whose name the API goes."""
+
+    def called(picture: str | None, *given: Any) -> Any:
+        return handler(picture, Wishes(*given))
+
+    names = ["picture", *(field.name for field in fields(Wishes))]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__doc__ = handler.__doc__
+    return called
+
+
+def _phrases(text: str) -> tuple[str, ...]:
+    return tuple(phrase.strip() for phrase in text.split(",") if phrase.strip())
+
+
+def _words(label: str, example: str, name: str) -> gr.Textbox:
+    return gr.Textbox("", label=label, placeholder=example, max_lines=1, elem_id=name)
+
+
+def _slider(label: str, lowest: float, highest: float, value: float, name: str) -> gr.Slider:
+    step = 0.05 if isinstance(value, float) else 1
+    return gr.Slider(lowest, highest, value=value, step=step, label=label, buttons=[], elem_id=name)

@@ -1,0 +1,221 @@
+"""How sure a captioner may be of what it says, and when it should say that it is not sure.
+
+Three small logistic regressions, stored beside the model as `calibration.json`, read what the network computed
+anyway while it chose the caption:
+
+    words        the probability that a content word's stem (Porter) stands in one of the picture's references;
+                 function words claim nothing that a picture shows and have none
+    captions     the probability that the caption is as good as a person's: that its CIDEr-D reaches the median of
+                 human captions (`captioner.inference.calibration` says how both are scored)
+    photographs  the odds that the picture is a photograph at all, from the mean of its regions; where they are too
+                 low the caption is `uncertain`
+
+The first two were measured on photographs, so where a caption is uncertain they are not told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captioner.errors import CheckpointError
+from captioner.inference.logistic import Floats, Logistic
+from captioner.model.captioning import CaptioningModel
+from captioner.model.checkpoint import read_beside
+from captioner.text.function_words import FUNCTION_WORDS
+from captioner.text.vocabulary import END, NEVER_SAID, PADDING, START
+
+FILE = "calibration.json"
+FORMAT = 1
+
+WORD_SIGNS = ("log_probability", "entropy", "looked_away", "caption_log_probability")
+"""What is known of a word: its log-probability; the entropy of the choice, in nats; the attention that went to the
+sentinel and not to the picture (0 without one); the mean log-probability of the caption's words."""
+
+CAPTION_SIGNS = ("log_probability", "word_confidence", "length")
+"""What is known of a caption: the mean log-probability of its words and end; the mean confidence of its content
+words (0 without any: it claims nothing); its words."""
+
+Level = Literal["low", "medium", "high"]
+
+LOW, HIGH = 0.2, 0.5
+"""Below one in five a caption's confidence is low; from one in two on, when it is as likely as not to be as good as
+a person's, it is high. Words are told because people who cannot see the picture make more of them than of numbers
+(MacLeod et al. 2017, "Understanding blind people's experiences with computer-generated captions")."""
+
+
+def level(confidence: float) -> Level:
+    """A caption's confidence in a word."""
+    return "low" if confidence < LOW else "medium" if confidence < HIGH else "high"
+
+
+class Signs(NamedTuple):
+    """What the network computed about one caption of one picture."""
+
+    words: Floats
+    """(words, len(WORD_SIGNS))"""
+    content: NDArray[np.bool_]
+    """(words,): which are content words."""
+    log_probability: float
+    """Mean, in nats, of the words and the end."""
+    picture: Floats
+    """(feature_size,): the mean of the picture's regions."""
+
+
+class Judgement(NamedTuple):
+    """How sure a caption is."""
+
+    confidence: float | None
+    """None where the caption is uncertain."""
+    words: tuple[float | None, ...] | None
+    """Of each word; None for function words, and altogether where the caption is uncertain."""
+    uncertain: bool
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns signs into probabilities; fitted by `captioner calibrate`."""
+
+    words: Logistic
+    captions: Logistic
+    photographs: Logistic
+    threshold: float
+    """Log-odds of being a photograph; a caption of anything below is uncertain."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """The figures of the development pictures, each measured on pictures left out of the fit; for people."""
+
+    def judge(self, signs: Signs) -> Judgement:
+        """How sure the caption is."""
+        if self.photographs.log_odds(signs.picture) < self.threshold:
+            return Judgement(None, None, uncertain=True)
+        words = self.words.probability(signs.words)
+        told = tuple(float(each) if content else None for each, content in zip(words, signs.content, strict=True))
+        confidence = float(self.captions.probability(caption_signs(signs, self.words)))
+        return Judgement(confidence, told, uncertain=False)
+
+    def to_json(self) -> str:
+        """JSON text that `from_json` reads back, number for number."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "words": _named(self.words, WORD_SIGNS),
+                "captions": _named(self.captions, CAPTION_SIGNS),
+                "photographs": {
+                    "intercept": self.photographs.intercept,
+                    "threshold": self.threshold,
+                    "weights": self.photographs.weights.tolist(),
+                },
+                "measured": self.measured,
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Raises CheckpointError when `text` is no calibration."""
+        try:
+            stored = json.loads(text)
+            if stored["format"] != FORMAT:
+                raise ValueError(f"its format is {stored['format']!r}, not {FORMAT}")
+            photographs = stored["photographs"]
+            return cls(
+                words=_from_named(stored["words"], WORD_SIGNS),
+                captions=_from_named(stored["captions"], CAPTION_SIGNS),
+                photographs=Logistic(
+                    _finite(photographs["intercept"]), np.array([*map(_finite, photographs["weights"])])
+                ),
+                threshold=_finite(photographs["threshold"]),
+                measured=dict(stored["measured"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{FILE} must hold what `captioner calibrate` writes, but it does not ({error}); run that again."
+            ) from error
+
+
+def read_calibration(folder: Path, *, feature_size: int) -> Calibration | None:
+    """The calibration of the model in `folder`, or None when it has none.
+
+    Raises CheckpointError when it is damaged, is not this model's, or is for a CNN of another `feature_size`.
+    """
+    data = read_beside(folder, FILE)
+    if data is None:
+        return None
+    calibration = Calibration.from_json(data.decode(errors="replace"))
+    weights = len(calibration.photographs.weights)
+    if weights != feature_size:
+        raise CheckpointError(
+            f"{FILE} in {folder} must fit a CNN of {feature_size} features, but it is for one of {weights}; run "
+            "`captioner calibrate` again."
+        )
+    return calibration
+
+
+def caption_signs(signs: Signs, words: Logistic) -> Floats:
+    """(len(CAPTION_SIGNS),): what is known of the caption, given how the confidence of its words comes about."""
+    claims = words.probability(signs.words[signs.content])
+    return np.array([signs.log_probability, claims.mean() if len(claims) else 0.0, len(signs.words)])
+
+
+@torch.inference_mode()
+def read_signs(model: CaptioningModel, features: Tensor, captions: Sequence[Sequence[int]]) -> list[Signs]:
+    """Let the network say one caption (word ids) of each picture once more, and note what it computes.
+
+    features (pictures, regions, feature_size); the pictures are said together, each word in one step for all.
+    """
+    decoder, device = model.decoder, features.device
+    said = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor([*caption, END], device=device) for caption in captions], batch_first=True, padding_value=PADDING
+    )
+    embedded = decoder.embed(torch.nn.functional.pad(said[:, :-1], (1, 0), value=START).unsqueeze(1))
+    state = decoder.start(features, rows=1)
+    outputs, looked_away = [], []
+    for time in range(said.shape[1]):
+        step = decoder.step(embedded[:, :, time], state)
+        state = step.state
+        outputs.append(step.output[:, 0])
+        sentinel = step.weights is not None and step.weights.shape[-1] > features.shape[1]
+        looked_away.append(
+            step.weights[:, 0, -1] if sentinel and step.weights is not None else features.new_zeros(len(said))
+        )
+    logits = decoder.score(torch.stack(outputs, dim=1)).float()
+    logits[..., list(NEVER_SAID)] = -torch.inf
+    log_probabilities = logits.log_softmax(dim=-1)
+    chosen = log_probabilities.gather(2, said.unsqueeze(2)).squeeze(2)
+    entropies = torch.special.entr(log_probabilities.exp()).sum(dim=-1)
+    noted = torch.stack([chosen, entropies, torch.stack(looked_away, dim=1)], dim=-1).double().cpu().numpy()
+    pictures = features.float().mean(dim=1).double().cpu().numpy()
+    return [_signs(model, *each) for each in zip(captions, noted, pictures, strict=True)]
+
+
+def _signs(model: CaptioningModel, caption: Sequence[int], noted: Floats, picture: Floats) -> Signs:
+    """`noted` (time, 3): log-probability, entropy and weight of the sentinel; the word after the last is the end."""
+    mean = float(noted[: len(caption) + 1, 0].mean())
+    words = np.column_stack([noted[: len(caption)], np.full(len(caption), mean)])
+    content = np.array([model.vocabulary.words[word] not in FUNCTION_WORDS for word in caption], dtype=bool)
+    return Signs(words, content, mean, picture)
+
+
+def _named(fitted: Logistic, names: Sequence[str]) -> dict[str, Any]:
+    weights = dict(zip(names, fitted.weights.tolist(), strict=True))
+    return {"intercept": fitted.intercept, "weights": weights}
+
+
+def _from_named(stored: dict[str, Any], names: Sequence[str]) -> Logistic:
+    if set(stored["weights"]) != set(names):
+        raise ValueError(f"its weights are for {', '.join(stored['weights'])}, not {', '.join(names)}")
+    return Logistic(_finite(stored["intercept"]), np.array([_finite(stored["weights"][name]) for name in names]))
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)

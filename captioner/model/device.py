@@ -1,0 +1,22 @@
+"""Where a network runs."""
+
+from __future__ import annotations
+
+import torch
+
+from captioner.errors import ConfigError
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device called `name`; None: CUDA where there is one, else the CPU.
+
+    Raises ConfigError when it cannot compute.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.ones(1, device=name).item()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"The device must be one PyTorch can compute on here, but {name!r} is not; leave it out to have one chosen."
+        ) from error
