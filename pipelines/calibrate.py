@@ -131,7 +131,7 @@ def _print_figures(measured: "Measured") -> None:
     for kind, of_kind in measured.photographs.kinds.items():
         kinds.add_row(kind, f"{of_kind.auroc:.4f}", f"{of_kind.uncertain:.1%}")
     kinds.add_section()
-    kinds.add_row("photographs", f"{measured.photographs.auroc:.4f}", f"{measured.photographs.false_alarms:.1%}")
+    kinds.add_row("photographs: mean, false alarms", f"{measured.photographs.auroc:.4f}", f"{measured.photographs.false_alarms:.1%}")
     for table in (confidence, levels, kinds):
         for column in table.columns[1:]:
             column.justify = "right"

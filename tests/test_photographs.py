@@ -58,7 +58,7 @@ def test_every_drawing_is_looked_at_however_they_are_batched(monkeypatch: pytest
     drawn = draw(tiny_model(), 25, seed=0, done=counts.append)
     assert drawn.features.shape == (25, 1280)
     assert len(drawn.kinds) == counts[-1] == 25
-    assert drawn.kinds.tolist() == ([*KINDS] * 2)[:13] + [*KINDS]
+    assert drawn.kinds.tolist() == [*([*KINDS] * 2)[:13], *KINDS]
 
 
 # Pictures that others made, from packages: not drawn by us, not of the collection, and never used in a fit

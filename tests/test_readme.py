@@ -73,7 +73,7 @@ def test_make_demo_and_make_test_do_what_they_say() -> None:
 
 
 def test_the_map_names_every_file_in_its_own_words() -> None:
-    [shown] = [block for block in re.findall(r"```\n(.*?)```", TEXT, re.DOTALL) if block.startswith("captioner/")]
+    [shown] = re.findall(r"^```\n(captioner/.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
     assert shown == layout()
 
 

@@ -114,7 +114,8 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anyw
 h2 { font-size: 1.15rem; margin: 3rem 0 .8rem; }
 p { max-width: 46rem; }
 .quiet, dt { color: var(--quiet); }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem;
+  align-items: start; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
 .card h2 { margin: 0 0 .5rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -214,10 +215,11 @@ line is the confidence, the dotted one the log-probability alone.</p>
 <table>
 <tr><th>Never seen in the fit</th><th>AUROC</th><th>Called uncertain</th></tr>
 {% for kind, told in measured.photographs.kinds.items() %}
-<tr><td>{{ kind }}</td><td>{{ "%.3f" | format(told.auroc) }}</td>
+<tr><td>{{ kind }}</td><td>{{ "%.4f" | format(told.auroc) }}</td>
 <td>{{ "%.1f %%" | format(100 * told.uncertain) }}</td></tr>
 {% endfor %}
-<tr><td><b>photographs</b></td><td>{{ "%.3f" | format(measured.photographs.auroc) }}</td>
+<tr><td><b>photographs</b><small>mean AUROC, and false alarms</small></td>
+<td>{{ "%.4f" | format(measured.photographs.auroc) }}</td>
 <td>{{ "%.1f %%" | format(100 * measured.photographs.false_alarms) }}</td></tr>
 </table>
 </section>
