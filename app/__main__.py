@@ -6,6 +6,7 @@ CAPTIONER_AUTH=ada:secret captioner demo --host 0.0.0.0
 
 import ipaddress
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,7 @@ def demo(
     Nobody but this machine can reach it, unless --host says otherwise and CAPTIONER_AUTH=user:password is set.
     """
     login = read_login(host)
+    signal.signal(signal.SIGTERM, _end)  # as on Ctrl-C: uploads go with the page
     # Before Gradio is imported, which reads them: it must call nobody.
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory(prefix="captioner-") as uploads:
@@ -45,6 +47,10 @@ def demo(
         url = launch(page, host=host, port=port, login=login)
         print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
         page.block_thread()
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def read_login(host: str) -> tuple[str, str] | None:

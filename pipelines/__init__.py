@@ -6,11 +6,15 @@
 import io
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, DataError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def run(command: typer.Typer | Callable[..., None]) -> NoReturn:
@@ -32,3 +36,25 @@ def run(command: typer.Typer | Callable[..., None]) -> NoReturn:
         print(f"captioner: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
+
+
+def take_folder(out: Path, *, marker: str) -> None:
+    """Make the folder `--out` before the work begins.
+
+    Raises DataError when it cannot be made, or holds other things than an earlier answer, known by the file `marker`.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        foreign = any(out.iterdir()) and not (out / marker).exists()
+    except OSError as error:
+        raise DataError(f"--out must be a folder that can be made, but {out} cannot be ({error.strerror}).") from error
+    if foreign:
+        raise DataError(f"--out must be new, empty or an earlier answer of this command, but {out} holds other things.")
+
+
+def progress_bar() -> "Progress":
+    """A progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True))

@@ -12,16 +12,14 @@ import typer
 
 from captioner.errors import DataError
 
-from . import run
+from . import progress_bar, run, take_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import datasets
-    import numpy as np
-    from numpy.typing import NDArray
-    from rich.progress import Progress
 
     from captioner.inference.calibration import Measured
-    from captioner.model.captioning import CaptioningModel
 
 
 def calibrate(
@@ -48,19 +46,18 @@ def calibrate(
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
     rows, folder = collection[split], _folder(model)
-    _make(out)
+    take_folder(out, marker="calibration.html")
     # The calibration it may have is to be replaced, and may well be damaged.
     captioner = Captioner.from_pretrained(folder, device=device, calibrated=False)
-    with _progress() as progress:
-        features = _features(captioner.model, rows, data, progress)
-        task = progress.add_task("Captioning, and looking at drawings", total=len(rows) + drawings)
+    with progress_bar() as bar:
+        task = bar.add_task("Captioning, and looking at drawings", total=len(rows) + drawings)
         fitted, measured = calibration.calibrate(
             captioner,
-            features,
+            _pictures(rows),
             list(rows["captions"]),
             drawings=drawings,
             seed=seed,
-            done=lambda steps: progress.update(task, completed=steps),
+            done=lambda steps: bar.update(task, completed=steps),
         )
     write_beside(folder, FILE, fitted.to_json().encode())
     settings = {"model": model, "fingerprint": checkpoint_fingerprint(folder), "data": str(data), "split": split}
@@ -75,32 +72,12 @@ def _folder(model: str) -> Path:
     return Path(captioner.pretrained.__file__).parent if model == "default" else Path(model)
 
 
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--out must be a folder that can be made, but {out} cannot be ({error.strerror}).") from error
+def _pictures(rows: "datasets.Dataset") -> "Iterator[bytes]":
+    """The pictures' files as they are: seen just as they are when they are captioned."""
+    import datasets
 
-
-def _features(
-    model: "CaptioningModel", rows: "datasets.Dataset", data: Path, progress: "Progress"
-) -> "NDArray[np.float16]":
-    """The features of the pictures (pictures, regions, feature_size), computed unless the collection has them."""
-    from captioner.data.features import region_features
-
-    task = progress.add_task(f"Looking at {len(rows):,} pictures", total=len(rows))
-    features = region_features(
-        rows,
-        model.encoder,
-        model.encoder.preprocessing.read,
-        folder=data / "features",
-        views=1,
-        device=model.device,
-        bf16=False,
-        done=lambda count: progress.update(task, completed=count),
-    )
-    progress.remove_task(task)
-    return features[:, 0]
+    for row in rows.select_columns("image").cast_column("image", datasets.Image(decode=False)):
+        yield row["image"]["bytes"]
 
 
 def _write(measured: "Measured", settings: dict[str, str], out: Path) -> None:
@@ -131,18 +108,15 @@ def _print_figures(measured: "Measured") -> None:
     for kind, of_kind in measured.photographs.kinds.items():
         kinds.add_row(kind, f"{of_kind.auroc:.4f}", f"{of_kind.uncertain:.1%}")
     kinds.add_section()
-    kinds.add_row("photographs: mean, false alarms", f"{measured.photographs.auroc:.4f}", f"{measured.photographs.false_alarms:.1%}")
+    kinds.add_row(
+        "photographs: mean, false alarms",
+        f"{measured.photographs.auroc:.4f}",
+        f"{measured.photographs.false_alarms:.1%}",
+    )
     for table in (confidence, levels, kinds):
         for column in table.columns[1:]:
             column.justify = "right"
         Console().print(table)
-
-
-def _progress() -> "Progress":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True))
 
 
 if __name__ == "__main__":

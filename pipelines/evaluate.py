@@ -15,13 +15,12 @@ import typer
 
 from captioner.errors import ConfigError, DataError
 
-from . import run
+from . import progress_bar, run, take_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import datasets
-    from rich.progress import Progress
 
     from captioner.config import SearchConfig
     from captioner.data.sources import Row
@@ -66,8 +65,8 @@ def evaluate(
     folder = _folder(model)
     captioner = Captioner.from_pretrained(folder, device=device)
     search = _search(captioner.search, beam_width, max_length, length_exponent)
-    _take(out)
-    with _progress() as progress:
+    take_folder(out, marker="scores.json")
+    with progress_bar() as progress:
         task = progress.add_task(f"Captioning {len(rows):,} pictures", total=len(rows))
         evaluated = evaluation.evaluate(
             captioner,
@@ -93,16 +92,6 @@ def evaluate(
     print(f"Written to {out}; look at {out / 'report.html'}.")
     if evaluated.failed:
         raise typer.Exit(3)
-
-
-def _take(out: Path) -> None:
-    """Make the folder `out`, before the work; raise DataError when it holds anything but an evaluation."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--out must be a folder that can be made, but {out} cannot be ({error.strerror}).") from error
-    if any(out.iterdir()) and not (out / "scores.json").exists():
-        raise DataError(f"--out must be a new or empty folder or an evaluation, but {out} holds other things.")
 
 
 def _search(
@@ -202,13 +191,6 @@ def _tell_failures(evaluated: "Evaluation") -> None:
         print(f"captioner: {picture.image_id}: {picture.error}", file=sys.stderr)
     if len(evaluated.failed) > FAILURES_TOLD:
         print(f"captioner: {len(evaluated.failed) - FAILURES_TOLD} more are in captions.jsonl.", file=sys.stderr)
-
-
-def _progress() -> "Progress":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True))
 
 
 if __name__ == "__main__":

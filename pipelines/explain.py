@@ -16,11 +16,10 @@ import typer
 
 from captioner.errors import ConfigError, DataError, ImageError
 
-from . import run
+from . import progress_bar, run, take_folder
 
 if TYPE_CHECKING:
     import datasets
-    from rich.progress import Progress
     from rich.table import Table
 
     from captioner.data.images import ImageSource
@@ -66,7 +65,8 @@ def explain(
             "There must be either pictures to explain (name them, or give --samples) or --faithfulness DATA."
         )
     pictures = list(find_pictures(chosen))
-    _take(out)
+    take_folder(out, marker=INDEX)
+    (out / INDEX).touch()
     captioner = Captioner.from_pretrained(model, device=device)
     if beam_width is not None:
         captioner.search = replace(captioner.search, beam_width=beam_width)
@@ -77,17 +77,6 @@ def explain(
     print(f"{len(pictures) - failed} of {len(pictures)} pictures explained in {out}.", file=sys.stderr)
     if failed:
         raise typer.Exit(2 if failed == len(pictures) else 3)
-
-
-def _take(out: Path) -> None:
-    """Make the folder `out`, before the work; raise DataError when it holds anything but explanations."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()) and not (out / INDEX).exists():
-            raise DataError(f"--out must be a new or empty folder or explanations, but {out} holds other things.")
-        (out / INDEX).touch()
-    except OSError as error:
-        raise DataError(f"--out must be a folder that can be made, but {out} cannot be ({error.strerror}).") from error
 
 
 def _explain(captioner: "Captioner", pictures: Sequence[Path], prefix: str | None, out: Path) -> int:
@@ -157,7 +146,7 @@ def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Pa
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
     rows = collection[split].select(range(min(limit, len(collection[split]))))
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task(f"Asking about {len(rows):,} pictures", total=len(rows))
         measured = attention_faithfulness(
             captioner, _encoded(rows), done=lambda pictures: progress.update(task, completed=pictures)
@@ -206,13 +195,6 @@ def _write_text(path: Path, text: str, *, mode: str = "w") -> None:
             file.write(text)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
-
-
-def _progress() -> "Progress":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import typer
 
 from captioner.errors import DataError, TrainingError
 
-from . import run
+from . import run, take_folder
 
 if TYPE_CHECKING:
     import datasets
@@ -50,7 +50,7 @@ def train(
     captions = (caption for row in collection["train"]["captions"] for caption in row)
     model = build_model(config, Vocabulary.fit(captions, min_count=config.vocabulary.min_count))
     model.to(choose_device(device))
-    out.mkdir(parents=True, exist_ok=True)
+    take_folder(out, marker="recipe.json")
 
     console = Console(stderr=True)
     console.print(_summary(model, collection))

@@ -96,7 +96,9 @@ def test_pictures_are_captioned_and_a_broken_one_costs_only_itself(
     assert len([line for line in answer.stderr.splitlines() if "3.png" in line]) == 1
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert [record["path"] for record in records] == [str(path) for path in pictures]
-    assert {tuple(record) for record in records} == {("path", "caption", "candidates", "error", "model")}
+    assert {tuple(record) for record in records} == {
+        ("path", "caption", "confidence", "uncertain", "candidates", "error", "model")
+    }
     assert [record["error"] is None for record in records] == [True, True, True, False, True]
     assert records[0]["caption"] == records[0]["candidates"][0]["text"]
     assert records[0]["candidates"][0]["log_probability"] < 0

@@ -16,7 +16,8 @@ business of `captioner.inference.photographs`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from nltk.stem.porter import PorterStemmer
-from numpy.typing import NDArray
 
+from captioner.data.images import ImageSource
 from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
 from captioner.inference.confidence import Calibration, Level, Signs, caption_signs, level, read_signs
@@ -39,7 +40,7 @@ FOLDS = 10
 _PENALTY = 1e-3
 """Next to none: there are a handful of weights."""
 
-_BATCH = 50
+_BATCH = 16
 
 
 class Observation(NamedTuple):
@@ -97,10 +98,10 @@ class Measured:
 
 def calibrate(
     captioner: Captioner,
-    features: NDArray[Any],
+    pictures: Iterable[ImageSource],
     captions: Sequence[Sequence[str]],
     *,
-    drawings: int = 880,
+    drawings: int = 960,
     seed: int = 0,
     done: Callable[[int], None] = lambda steps: None,
 ) -> tuple[Calibration, Measured]:
@@ -108,7 +109,7 @@ def calibrate(
 
     Args:
         captioner: the model, which captions with its own search.
-        features: of each picture, (pictures, regions, feature_size), as the captioner's CNN gives them.
+        pictures: photographs it was not trained on, taken a few at a time.
         captions: the references of each picture, at least two.
         drawings: how many pictures that are no photographs to draw.
         seed: deals the folds and draws the drawings.
@@ -116,6 +117,7 @@ def calibrate(
 
     Raises:
         DataError: there are fewer than two pictures to a fold, or one has fewer than two references.
+        ImageError: a picture cannot be read.
     """
     if len(captions) < 2 * FOLDS:
         raise DataError(
@@ -123,10 +125,10 @@ def calibrate(
         )
     references = [[normalise(caption) for caption in of_picture] for of_picture in captions]
     bar = human_bar(references)
-    observations = _observe(captioner, features, references, bar, done)
+    observations = _observe(captioner, pictures, references, bar, done)
     drawn = draw(captioner.model, drawings, seed=seed, done=lambda count: done(len(observations) + count))
-    pictures = np.stack([observation.signs.picture for observation in observations])
-    separation = separate(pictures, drawn, seed=seed)
+    photographs = np.stack([observation.signs.picture for observation in observations])
+    separation = separate(photographs, drawn, seed=seed)
     words, told, levels = _measure_confidence(observations, seed)
     measured = Measured(
         pictures=len(observations),
@@ -136,8 +138,12 @@ def calibrate(
         levels=levels,
         photographs=separation,
     )
-    photographs = fit_photographs(pictures, drawn.features)
-    fitted = Calibration(*_fit_confidence(observations), photographs, separation.threshold, measured=measured.as_json())
+    fitted = Calibration(
+        *_fit_confidence(observations),
+        fit_photographs(photographs, drawn.features),
+        separation.threshold,
+        measured=measured.as_json(),
+    )
     return fitted, measured
 
 
@@ -172,18 +178,20 @@ _STEMMER = PorterStemmer()
 
 def _observe(
     captioner: Captioner,
-    features: NDArray[Any],
+    pictures: Iterable[ImageSource],
     references: list[list[list[str]]],
     bar: float,
     done: Callable[[int], None],
 ) -> list[Observation]:
     model, scorer = captioner.model, CiderD(references)
     observations: list[Observation] = []
-    for first in range(0, len(references), _BATCH):
-        some = torch.from_numpy(np.asarray(features[first : first + _BATCH], dtype=np.float32)).to(model.device)
-        found = [hypotheses[0].words for hypotheses in model.search(some, captioner.search)]
+    remaining = iter(pictures)
+    while sources := list(itertools.islice(remaining, _BATCH)):
+        features = torch.stack([captioner.features(source) for source in sources])
+        first = len(observations)
+        found = [hypotheses[0].words for hypotheses in model.search(features, captioner.search)]
         for signs, words, written in zip(
-            read_signs(model, some, found), found, references[first : first + _BATCH], strict=True
+            read_signs(model, features, found), found, references[first : first + _BATCH], strict=True
         ):
             caption = model.vocabulary.decode(words)
             good = bool(scorer.score([caption], [written])[0] >= bar)
