@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 def commands(beginning: str) -> list[str]:
     """The commands of the shell block that begins so, without their comments."""
     [block] = [block for block in blocks("sh") if block.startswith(beginning)]
-    return [line.partition("  #")[0].strip() for line in block.splitlines() if line.strip()]
+    return [line.partition(" # ")[0].strip() for line in block.splitlines() if line.strip()]
 
 
 def run_in(folder: Path, command: str) -> str:

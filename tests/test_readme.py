@@ -46,6 +46,16 @@ def test_the_commands_caption_pictures_and_folders(folder: Path) -> None:
     assert record["error"] is None
 
 
+def test_the_commands_explain_and_steer(folder: Path) -> None:
+    explaining, steering, listing = commands("captioner explain")
+    run_in(folder, explaining)
+    assert (folder / "out" / "explained" / "dog" / "explanation.html").exists()
+    words = run_in(folder, steering).lower().strip(".\n").split()
+    assert "rock" in words
+    assert "dog" not in words[1:]  # the first is the file's name
+    assert "swimming" in run_in(folder, listing)
+
+
 @pytest.mark.timeout(600)
 def test_the_way_to_ones_own_model_works_word_for_word(folder: Path) -> None:
     flickr8k = folder / "path" / "to" / "flickr8k"
