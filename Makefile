@@ -5,7 +5,7 @@ PYTHON ?= python3
 .PHONY: demo test clean
 
 demo: .venv/installed
-	.venv/bin/captioner caption --samples
+	.venv/bin/captioner caption --samples --confidence
 	.venv/bin/captioner demo
 
 test: .venv/installed-dev

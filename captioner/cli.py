@@ -7,6 +7,7 @@ import typer
 
 from captioner.app.__main__ import demo
 from captioner.pipelines import run
+from captioner.pipelines.benchmark import benchmark
 from captioner.pipelines.calibrate import calibrate
 from captioner.pipelines.caption import caption
 from captioner.pipelines.evaluate import evaluate
@@ -23,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (caption, explain, demo, prepare, train, evaluate, calibrate, pack, vocabulary):
+for command in (caption, explain, demo, prepare, train, evaluate, calibrate, pack, vocabulary, benchmark):
     app.command()(command)
 
 

@@ -1,0 +1,110 @@
+"""What each option of the search costs beside plain beam search, and the CNN and the whole captioner beside it too.
+
+captioner benchmark
+captioner benchmark --out out/benchmark.json
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import run
+
+if TYPE_CHECKING:
+    from captioner.inference.captioner import Captioner
+
+PLAIN = "plain beam search"
+
+
+def benchmark(
+    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="Captioned together; the sample photographs, repeated.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="Each option is timed so often, in turn.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+) -> None:
+    """Time every option in turn, on one thread, and print its cost as a ratio to plain beam search.
+
+    Processor time, medians over the rounds: ratios within one run hold on a busy machine, milliseconds do not.
+    """
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from captioner.inference.captioner import Captioner
+
+    torch.set_num_threads(1)
+    captioner = Captioner.from_pretrained(model, device="cpu")
+    tasks = _tasks(captioner, pictures)
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for number in range(rounds + 1):
+        for name, task in tasks.items():
+            began = time.process_time()
+            task()
+            if number:  # the first round warms up
+                seconds[name].append(time.process_time() - began)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    figures = {name: round(median / medians[PLAIN], 2) for name, median in medians.items()}
+    table = Table("", "ratio", title=f"{pictures} pictures, beam {captioner.search.beam_width}, {captioner.name}")
+    for name, ratio in figures.items():
+        table.add_row(name, f"{ratio:.2f}")
+    Console().print(table)
+    print(f"Plain beam search: {1000 * medians[PLAIN] / pictures:.1f} ms of processor time a picture.")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps({"model": captioner.name, "pictures": pictures, "ratios": figures}, indent=2))
+
+
+def _tasks(captioner: "Captioner", count: int) -> dict[str, Callable[[], Any]]:
+    """What is timed, by name; every search starts from features computed beforehand."""
+    from dataclasses import replace
+
+    import torch
+
+    from captioner.data.samples import sample_pictures
+    from captioner.search.tree import Recorder
+    from captioner.text.steering import Steering
+
+    model, plain = captioner.model, captioner.search
+    photographs = sample_pictures()
+    sources = [photographs[number % len(photographs)] for number in range(count)]
+    pixels = torch.stack([model.encoder.preprocessing.read(source) for source in sources])
+    with torch.inference_mode():
+        features = model.encoder(pixels)
+    common = list(model.vocabulary.counts)[100:300]
+
+    def searching(*, steering: Steering | None = None, **settings: Any) -> Callable[[], Any]:
+        rules = (steering or Steering()).rules(model.vocabulary)
+        search = replace(plain, **settings)
+        best = search.beam_width if search.method == "beam" else 1
+        return lambda: model.search(features, search, best=best, rules=rules)
+
+    @torch.inference_mode()
+    def encode() -> Any:
+        return model.encoder(pixels)
+
+    return {
+        PLAIN: searching(),
+        "greedy": searching(beam_width=1),
+        "no rule against repeats": searching(no_repeat_ngram=0),
+        "3 words forbidden": searching(steering=Steering(forbid=tuple(common[:3]))),
+        "200 words forbidden": searching(steering=Steering(forbid=tuple(common))),
+        "a phrase forbidden": searching(steering=Steering(forbid=("in front of",))),
+        "a prefix of two words": searching(steering=Steering(prefix="two dogs")),
+        "1 word required": searching(steering=Steering(require=("grass",))),
+        "2 words required": searching(steering=Steering(require=("grass", "ball"))),
+        "a phrase of 3 words required": searching(steering=Steering(require=("in the snow",))),
+        "a group for every beam": searching(groups=plain.beam_width),
+        "1 sample": searching(method="sample"),
+        "the tree recorded": lambda: model.search(features, plain, best=plain.beam_width, recorder=Recorder()),
+        "the CNN alone": encode,
+        "files to captions, all told": lambda: captioner.caption(sources),
+    }
+
+
+if __name__ == "__main__":
+    run(benchmark)
