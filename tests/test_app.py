@@ -505,6 +505,7 @@ def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_wo
 ) -> None:
     from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # milliseconds; the machine may be busy
     foreign: list[str] = []
     complaints: list[str] = []
 
