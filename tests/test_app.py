@@ -538,6 +538,7 @@ def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_wo
         page.get_by_role("button", name="Steer the sentence").click()
         page.get_by_label("Begins with").fill("grass")
         page.keyboard.press("Enter")
+        page.get_by_label("Begins with").blur()
         expect(page.locator("#sentence .sentence")).to_contain_text("Grass")
         words.nth(1).locator(".chip").click()
         expect(words.nth(1).locator(".details")).to_contain_text("It also considered")
