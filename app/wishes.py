@@ -26,7 +26,7 @@ class Wishes:
     forbid: str | None = None
     """Words and phrases, a comma between them."""
     require: str | None = None
-    prefix: str | None = None
+    beginning: str | None = None
     min_length: float | None = None
     max_length: float | None = None
     length_exponent: float | None = None
@@ -51,14 +51,14 @@ class Wishes:
 
     def steering(self) -> Steering:
         """The rules about words. Raises ConfigError when there is too much of them to read."""
-        texts = [(text or "").strip() for text in (self.forbid, self.require, self.prefix)]
+        texts = [(text or "").strip() for text in (self.forbid, self.require, self.beginning)]
         longest = max(map(len, texts))
         if longest > _LONGEST_TEXT:
             raise ConfigError(
                 f"Words for the sentence must fit in {_LONGEST_TEXT} letters, but {longest} came; give fewer."
             )
-        forbid, require, prefix = texts
-        return Steering(_phrases(forbid), _phrases(require), prefix or None)
+        forbid, require, beginning = texts
+        return Steering(_phrases(forbid), _phrases(require), beginning or None)
 
 
 def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
     with gr.Accordion("Steer the sentence", open=False, elem_id="steer"):
         forbid = _words("Must not say", "man, woman, blue shirt", "forbid")
         require = _words("Must say", "dog", "require")
-        prefix = _words("Begins with", "two dogs", "prefix")
+        beginning = _words("Begins with", "two dogs", "beginning")
         with gr.Row(elem_id="lengths"):
             longest = max(_LONGEST_CAPTION, stored.max_length)
             min_length = _slider("Words at least", 0, longest, stored.min_length, "min-length")
@@ -116,7 +116,7 @@ def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
     panel = {
         "forbid": forbid,
         "require": require,
-        "prefix": prefix,
+        "beginning": beginning,
         "min_length": min_length,
         "max_length": max_length,
         "length_exponent": length_exponent,

@@ -94,7 +94,7 @@ def _tasks(captioner: "Captioner", count: int) -> dict[str, Callable[[], Any]]:
         "3 words forbidden": searching(steering=Steering(forbid=tuple(common[:3]))),
         "200 words forbidden": searching(steering=Steering(forbid=tuple(common))),
         "a phrase forbidden": searching(steering=Steering(forbid=("in front of",))),
-        "a prefix of two words": searching(steering=Steering(prefix="two dogs")),
+        "a beginning of two words": searching(steering=Steering(beginning="two dogs")),
         "1 word required": searching(steering=Steering(require=("grass",))),
         "2 words required": searching(steering=Steering(require=("grass", "ball"))),
         "a phrase of 3 words required": searching(steering=Steering(require=("in the snow",))),

@@ -2,7 +2,7 @@
 
 captioner caption dog.jpg holiday/
 captioner caption holiday/ --out captions.jsonl
-captioner caption dog.jpg --forbid man --forbid men --require dog --prefix "two"
+captioner caption dog.jpg --forbid man --forbid men --require dog --beginning "two"
 captioner caption dog.jpg --top-p 0.9 --seed 7
 captioner caption dog.jpg --confidence --alt-text
 """
@@ -33,7 +33,7 @@ def caption(
     candidates: Annotated[int | None, typer.Option(min=1, help="Captions per picture in --out.")] = None,
     forbid: Annotated[list[str] | None, typer.Option(help="A word or phrase never to say; repeatable.")] = None,
     require: Annotated[list[str] | None, typer.Option(help="A word or phrase always to say; repeatable.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="How every caption begins.")] = None,
+    beginning: Annotated[str | None, typer.Option(help="How every caption begins.")] = None,
     min_length: Annotated[int | None, typer.Option(min=0, help="In words.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="In words.")] = None,
     length_exponent: Annotated[float | None, typer.Option(min=0, help="0 favours short captions, 1 long ones.")] = None,
@@ -79,7 +79,7 @@ def caption(
     lengths = {"min_length": min_length, "max_length": max_length, "no_repeat_ngram": no_repeat_ngram}
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     search = _search(captioner.search, beam=beam, drawing=drawing, both=lengths)
-    steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), prefix=prefix)
+    steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
     if (confidence or word_confidence) and captioner.calibration is None:
         raise ConfigError("This model has no calibration to tell confidence by; run `captioner calibrate` on it first.")
     captions = captioner.caption_each(

@@ -1,7 +1,7 @@
 """Show what the model computed for each word of a caption, and test whether its attention tells the truth.
 
 captioner explain dog.jpg holiday/ --out explained
-captioner explain dog.jpg --prefix "a man" --out explained
+captioner explain dog.jpg --beginning "a man" --out explained
 captioner explain --faithfulness data/flickr8k --limit 200
 """
 
@@ -38,7 +38,7 @@ def explain(
         "out/explain"
     ),
     model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Words the caption must begin with.")] = None,
+    beginning: Annotated[str | None, typer.Option(help="Words the caption must begin with.")] = None,
     beam_width: Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")] = None,
     faithfulness: Annotated[
         Path | None,
@@ -73,13 +73,13 @@ def explain(
     if faithfulness is not None:
         _measure(captioner, faithfulness, split, limit, out)
         return
-    failed = _explain(captioner, pictures, prefix, out)
+    failed = _explain(captioner, pictures, beginning, out)
     print(f"{len(pictures) - failed} of {len(pictures)} pictures explained in {out}.", file=sys.stderr)
     if failed:
         raise typer.Exit(2 if failed == len(pictures) else 3)
 
 
-def _explain(captioner: "Captioner", pictures: Sequence[Path], prefix: str | None, out: Path) -> int:
+def _explain(captioner: "Captioner", pictures: Sequence[Path], beginning: str | None, out: Path) -> int:
     """Explain each picture into a folder of its own, and tell how many could not be."""
     from captioner.text.steering import Steering
 
@@ -88,7 +88,7 @@ def _explain(captioner: "Captioner", pictures: Sequence[Path], prefix: str | Non
     for path, folder in zip(pictures, _folders(pictures), strict=True):
         record = {"path": str(path), "folder": folder, "caption": None, "error": None, "model": captioner.name}
         try:
-            explanation = captioner.explain(path, steering=Steering(prefix=prefix))
+            explanation = captioner.explain(path, steering=Steering(beginning=beginning))
             _write(explanation, path, captioner.name, out / folder)
         except ImageError as error:
             failed += 1

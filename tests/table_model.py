@@ -71,7 +71,7 @@ def obeys(words: tuple[int, ...], limits: Constraints) -> bool:
     return (
         limits.min_length <= len(words) <= limits.max_length
         and len(set(sequences)) == len(sequences)
-        and words[: len(limits.prefix)] == limits.prefix
+        and words[: len(limits.beginning)] == limits.beginning
         and all(holds(words, phrase) for phrase in limits.required)
         and not any(holds(words, phrase) for phrase in limits.forbidden)
     )

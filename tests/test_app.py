@@ -156,12 +156,12 @@ def test_what_is_forbidden_required_and_the_beginning_are_obeyed_by_page_and_pro
     captioner: Captioner, picture: Path
 ) -> None:
     free = wished(captioner, picture)
-    words = wished(captioner, picture, forbid=f" {free[0]} ,", require="through grass, dog", prefix="Brown")
+    words = wished(captioner, picture, forbid=f" {free[0]} ,", require="through grass, dog", beginning="Brown")
     assert free[0] not in words or free[0] in ("through", "grass", "dog", "brown")
     assert words[0] == "brown"
     assert "through grass" in " ".join(words)
     assert "dog" in words
-    shown = answer(captioner, str(picture), Wishes(prefix="Brown"))
+    shown = answer(captioner, str(picture), Wishes(beginning="Brown"))
     assert 'class="sentence">Brown' in shown.sentence
 
 
@@ -236,11 +236,11 @@ def calibrated(captioner: Captioner, *, caption: float, word: float, photograph:
 
 def test_confidence_is_told_in_a_word_with_the_number_on_demand(captioner: Captioner, picture: Path) -> None:
     sure = calibrated(captioner, caption=np.log(3), word=np.log(4), photograph=1)  # odds of 3 and 4 to 1
-    shown = answer(sure, str(picture), Wishes(prefix="brown dog"))
+    shown = answer(sure, str(picture), Wishes(beginning="brown dog"))
     assert 'Confidence: <b>high</b><span class="heard">, 75% likely' in shown.sentence
     assert 'title="75% likely to be as good' in shown.sentence
     assert "would use it here is 80% likely" in shown.words
-    told = record(sure, str(picture), Wishes(prefix="brown dog"))
+    told = record(sure, str(picture), Wishes(beginning="brown dog"))
     assert told["confidence_level"] == "high"
     assert told["confidence"] == pytest.approx(0.75)
     assert told["words"][1]["confidence"] == pytest.approx(0.8)
@@ -391,7 +391,7 @@ def test_a_program_gets_the_caption_as_data(client: Client, captioner: Captioner
 
 
 def test_a_program_steers_by_name_and_gets_a_sentence_when_that_cannot_be(client: Client, picture: Path) -> None:
-    told = client.predict(handle_file(picture), prefix="grass", forbid="a, dog", seed=3, api_name="/caption")
+    told = client.predict(handle_file(picture), beginning="grass", forbid="a, dog", seed=3, api_name="/caption")
     words = [word["text"] for word in told["words"]]
     assert words[0] == "grass"
     assert not {"a", "dog"} & set(words)

@@ -38,7 +38,7 @@ def search(state: Table, **options: object) -> list[list[Hypothesis]]:
     defaults = {"beam_width": 2, "length_exponent": 0.0}
     limits = {"end": END, "max_length": 3}
     for name in list(options):
-        if name in ("min_length", "max_length", "no_repeat_ngram", "forbidden", "required", "prefix"):
+        if name in ("min_length", "max_length", "no_repeat_ngram", "forbidden", "required", "beginning"):
             limits[name] = options.pop(name)
     pictures = len(state.log_probabilities)
     return beam_search(
@@ -199,23 +199,23 @@ def test_the_tree_by_hand() -> None:
 
 def test_the_tree_tells_which_rule_was_broken() -> None:
     state = random_model(2, pictures=1, vocabulary=6)
-    rules = {"prefix": (A,), "forbidden": ((B,),), "required": ((C, C),), "no_repeat_ngram": 2, "min_length": 4}
+    rules = {"beginning": (A,), "forbidden": ((B,),), "required": ((C, C),), "no_repeat_ngram": 2, "min_length": 4}
     _, [tree] = recorded(state, max_length=4, **rules)
     fates = {(tree.words(node.index), node.word == END): node.fate for node in tree.nodes}
-    assert fates[(), True] is Fate.OFF_PREFIX
-    assert fates[(B,), False] is Fate.OFF_PREFIX
+    assert fates[(), True] is Fate.OFF_BEGINNING
+    assert fates[(B,), False] is Fate.OFF_BEGINNING
     assert fates[(A,), True] is Fate.TOO_SHORT
     assert fates[(A, B), False] is Fate.FORBIDDEN
     assert Fate.NO_ROOM in fates.values()
     assert Fate.TOO_LONG in fates.values()
-    assert {fate for fate in Fate if fate.breaks_a_rule} > {Fate.OFF_PREFIX, Fate.TOO_SHORT, Fate.NO_ROOM}
+    assert {fate for fate in Fate if fate.breaks_a_rule} > {Fate.OFF_BEGINNING, Fate.TOO_SHORT, Fate.NO_ROOM}
 
 
 def test_any_node_can_be_forced_and_the_rest_decoded_again() -> None:
     state = random_model(11, pictures=1, vocabulary=6)
     _, [tree] = recorded(state, beam_width=2, max_length=4)
     dropped = next(node for node in tree.nodes if node.fate is Fate.OUTSCORED and node.step == 2)
-    [forced] = search(state, beam_width=2, max_length=4, prefix=tree.words(dropped.index))
+    [forced] = search(state, beam_width=2, max_length=4, beginning=tree.words(dropped.index))
     assert forced
     assert all(caption.words[:2] == tree.words(dropped.index) for caption in forced)
 

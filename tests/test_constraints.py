@@ -52,7 +52,7 @@ def rules(draw_one: Callable) -> Constraints:  # type: ignore[type-arg]
         no_repeat_ngram=draw_one(st.integers(0, 3)),
         forbidden=draw_one(phrases(3, most=2)),
         required=draw_one(phrases(3, most=2)),
-        prefix=draw_one(st.lists(st.sampled_from([A, B, C]), max_size=2).map(tuple)),
+        beginning=draw_one(st.lists(st.sampled_from([A, B, C]), max_size=2).map(tuple)),
     )
 
 
@@ -95,8 +95,8 @@ def test_a_forbidden_phrase_leaves_its_words_free() -> None:
     assert best.words == (A, B, A)
 
 
-def test_the_prefix_comes_first_and_counts() -> None:
-    [[best, *_]] = search(ALWAYS, Constraints(end=END, max_length=3, prefix=(C, B)))
+def test_the_beginning_comes_first_and_counts() -> None:
+    [[best, *_]] = search(ALWAYS, Constraints(end=END, max_length=3, beginning=(C, B)))
     assert best.words == (C, B)
     assert best.log_probability == pytest.approx(math.log(0.01 * 0.19 * 0.3))
 
@@ -125,9 +125,9 @@ def test_a_narrow_search_finds_a_long_phrase_that_just_fits() -> None:
     [
         ({"required": ((A, B), (C, A, A)), "max_length": 3}, "takes at least 4 words, but max_length is 3"),
         ({"required": ((A, B),), "forbidden": ((B,),)}, "saying what is forbidden"),
-        ({"prefix": (A, B), "forbidden": ((A, B),)}, "saying what is forbidden"),
+        ({"beginning": (A, B), "forbidden": ((A, B),)}, "saying what is forbidden"),
         ({"required": ((A, A, A),), "no_repeat_ngram": 2}, "repeating 2 words in their order"),
-        ({"prefix": (A, B, A), "required": ((A, B, C),), "no_repeat_ngram": 2}, "repeating 2 words in their order"),
+        ({"beginning": (A, B, A), "required": ((A, B, C),), "no_repeat_ngram": 2}, "repeating 2 words in their order"),
         ({"required": ((A, B, C), (B, B, C)), "no_repeat_ngram": 2}, "repeating 2 words in their order"),
         ({"required": tuple((word,) for word in range(2, 11))}, "At most 8"),
         ({"required": ((),)}, "one word or more"),
@@ -195,13 +195,13 @@ def test_steered_captions_do_not_depend_on_the_batch(limits: Constraints, seed: 
 @settings(deadline=None, max_examples=60)
 @given(limits=rules().filter(possible))
 def test_the_reason_given_agrees_with_what_is_masked(limits: Constraints) -> None:
-    history = torch.tensor(limits.prefix, dtype=torch.long).expand(1, 1, -1)
-    if limits.max_length < len(limits.prefix):
+    history = torch.tensor(limits.beginning, dtype=torch.long).expand(1, 1, -1)
+    if limits.max_length < len(limits.beginning):
         return
     zeros = torch.zeros(1, 1, VOCABULARY)
     allowed = limits.apply(zeros, history, limits.progress(history))[0, 0]
     for word in range(END, VOCABULARY):
-        assert (limits.why_not(limits.prefix, word) is None) == bool(allowed[word] == 0)
+        assert (limits.why_not(limits.beginning, word) is None) == bool(allowed[word] == 0)
 
 
 def test_rules_about_words_leave_a_plain_search_as_it_was() -> None:

@@ -152,7 +152,7 @@ def test_any_branch_can_be_forced_and_the_rest_decoded_again(
     assert explanation.tree is not None
     dropped = [branch for branch in explanation.tree.branches if branch.fate is Fate.OUTSCORED]
     for branch in dropped[:: max(1, len(dropped) // 5)]:
-        forced = tiny.explain(picture, steering=Steering(prefix=branch.beginning))
+        forced = tiny.explain(picture, steering=Steering(beginning=branch.beginning))
         assert tuple(word.text for word in forced.words)[: len(branch.words)] == branch.words
 
 
@@ -392,7 +392,7 @@ def test_a_broken_picture_is_a_sentence_and_the_rest_goes_on(
 def test_the_caption_can_be_made_to_begin_with_given_words(
     monkeypatch: pytest.MonkeyPatch, model_folder: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
-    arguments = ("--model", model_folder, "--out", tmp_path / "out", "--prefix", "two children")
+    arguments = ("--model", model_folder, "--out", tmp_path / "out", "--beginning", "two children")
     assert program(monkeypatch, pictures[0], *arguments) == 0
     record = json.loads((tmp_path / "out" / "0" / "explanation.json").read_text())
     assert record["caption"].startswith("Two children")
@@ -402,7 +402,7 @@ def test_the_caption_can_be_made_to_begin_with_given_words(
     ("arguments", "sentence"),
     [
         ([], "There must be either pictures"),
-        (["{picture}", "--prefix", "zebra"], "must say 'zebra'"),
+        (["{picture}", "--beginning", "zebra"], "must say 'zebra'"),
         (["{picture}", "--out", "{foreign}"], "holds other things"),
         (["--faithfulness", "{foreign}"], "must hold dataset_dict.json"),
         (["{picture}", "--faithfulness", "{foreign}"], "There must be either pictures"),

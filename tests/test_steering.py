@@ -1,4 +1,4 @@
-"""Forbidden words, required words and the prefix as their users meet them: in words, on pictures."""
+"""Forbidden words, required words and the beginning as their users meet them: in words, on pictures."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def tiny(model_folder: Path) -> Captioner:
 
 
 def test_words_become_ids_as_the_vocabulary_spells_them() -> None:
-    rules = Steering(forbid=("Dog!", "red bike"), require=("GREEN grass",), prefix="A man").rules(WORDS)
+    rules = Steering(forbid=("Dog!", "red bike"), require=("GREEN grass",), beginning="A man").rules(WORDS)
     assert rules.forbidden == (tuple(WORDS.encode("dog")), tuple(WORDS.encode("red bike")))
     assert rules.required == (tuple(WORDS.encode("green grass")),)
-    assert rules.prefix == tuple(WORDS.encode("a man"))
+    assert rules.beginning == tuple(WORDS.encode("a man"))
 
 
 def test_a_forbidden_word_the_model_does_not_know_needs_no_rule_and_is_mentioned() -> None:
@@ -48,13 +48,16 @@ def test_a_forbidden_word_the_model_does_not_know_needs_no_rule_and_is_mentioned
     [
         (Steering(require=("brwn dog",)), "must say 'brwn', but the model does not know this word; near it: brown"),
         (
-            Steering(prefix="the xylophone"),
+            Steering(beginning="the xylophone"),
             "'xylophone', but the model does not know this word; `captioner vocabulary`",
         ),
         (Steering(require=("red bike",), forbid=("Bike",)), "'red bike' is required, but 'bike' is forbidden"),
-        (Steering(prefix="a man rides", forbid=("a man",)), "'a man rides' is the prefix, but 'a man' is forbidden"),
+        (
+            Steering(beginning="a man rides", forbid=("a man",)),
+            "'a man rides' is the beginning, but 'a man' is forbidden",
+        ),
         (Steering(require=("?!",)), "must hold a word, but '\\?!' came"),
-        (Steering(prefix=""), "must hold a word, but '' came"),
+        (Steering(beginning=""), "must hold a word, but '' came"),
     ],
 )
 def test_a_mistake_is_one_sentence(steering: Steering, sentence: str) -> None:
@@ -67,7 +70,7 @@ def test_steering_is_obeyed_on_pictures(tiny: Captioner, pictures: list[Path], s
     search = replace(tiny.search, **settings)
     for caption in tiny.caption(pictures, search=search):
         free = normalise(str(caption.text))
-        steering = Steering(forbid=(free[-1],), require=("red bike",), prefix="two children")
+        steering = Steering(forbid=(free[-1],), require=("red bike",), beginning="two children")
         if free[-1] in ("red", "bike", "two", "children"):
             steering = replace(steering, forbid=())
         for steered in tiny.caption(pictures, search=search, steering=steering):
@@ -109,7 +112,7 @@ def test_the_command_takes_every_option(
     model_folder: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     caption_command(
-        [pictures[0]], model=model_folder, forbid=["dog", "two children"], require=["red bike"], prefix="a man",
+        [pictures[0]], model=model_folder, forbid=["dog", "two children"], require=["red bike"], beginning="a man",
         min_length=5, max_length=7, length_exponent=0.5, no_repeat_ngram=2, groups=2, beam_width=4, diversity=1.0,
     )  # fmt: skip
     words = normalise(capsys.readouterr().out.partition(": ")[2])
@@ -141,7 +144,7 @@ def test_fewer_words_than_the_stored_minimum_can_be_asked_for(
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"top_p": float("nan")}, "top_p above 0"),
         ({"diversity": float("nan")}, "must be finite numbers"),
-        ({"prefix": "a man", "max_length": 1}, "takes at least 2 words"),
+        ({"beginning": "a man", "max_length": 1}, "takes at least 2 words"),
     ],
 )
 def test_options_that_contradict_each_other_are_one_sentence(

@@ -30,7 +30,7 @@ class Branch:
 
     @property
     def beginning(self) -> str:
-        """Everything it says: the prefix with which to decode from here again."""
+        """Everything it says: the beginning with which to decode from here again."""
         return " ".join(self.words)
 
     def as_json(self) -> dict[str, Any]:

@@ -200,7 +200,7 @@ class Captioner:
     ) -> Explanation:
         """The best caption of one picture, and what the model computed for each of its words.
 
-        To go on from a branch of the tree instead, give `Steering(prefix=branch.beginning)`. Raises ImageError when
+        To go on from a branch of the tree instead, give `Steering(beginning=branch.beginning)`. Raises ImageError when
         the picture cannot be read, ConfigError when no caption can obey the rules.
         """
         pixels, settings = self._pixels(image), search or self.search

@@ -99,7 +99,7 @@ def render_explanation(explanation: Explanation, picture: Image.Image, *, name: 
         first=_most_focused(explanation),
         remembers=any(word.not_looking > 0 for word in explanation.words),
         sentence_probability=_odds(explanation.log_probability),
-        how_to_go_on=Markup("give its words as <code>captioner explain --prefix</code>"),
+        how_to_go_on=Markup("give its words as <code>captioner explain --beginning</code>"),
         **_inside(explanation, [_word(word, brightest) for word in explanation.said]),
     )
 

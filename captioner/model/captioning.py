@@ -83,7 +83,7 @@ class CaptioningModel(nn.Module):
             no_repeat_ngram=settings.no_repeat_ngram,
             forbidden=rules.forbidden,
             required=rules.required,
-            prefix=rules.prefix,
+            beginning=rules.beginning,
         )
         constraints.automaton()
         return constraints

@@ -72,19 +72,19 @@ def build_automaton(
     *,
     required: tuple[Phrase, ...],
     forbidden: tuple[Phrase, ...],
-    prefix: Phrase,
+    beginning: Phrase,
     no_repeat_ngram: int,
     min_length: int,
     max_length: int,
     device: torch.device | str,
 ) -> Automaton:
-    """The automaton of captions that say all of `required`, nothing of `forbidden` and begin with `prefix`.
+    """The automaton of captions that say all of `required`, nothing of `forbidden` and begin with `beginning`.
 
     Lengths are in words. That no sequence of `no_repeat_ngram` words occurs twice (0: it may) is looked after here
     as far as required phrases are concerned; the rest is for the search. Raises ConfigError when no caption obeys
     all the rules.
     """
-    words = sorted({word for phrase in (*required, *forbidden, prefix) for word in phrase})
+    words = sorted({word for phrase in (*required, *forbidden, beginning) for word in phrase})
     rules = _Rules(required, forbidden, no_repeat_ngram)
     size = len(rules.nodes) * 2 ** len(required) * len(words)
     if len(required) > _MOST_REQUIRED or size > _MOST_TRANSITIONS:
@@ -93,7 +93,7 @@ def build_automaton(
             f"but {len(required)} and {len(forbidden)} came; give fewer."
         )
     following, stages, complete = _tables(rules, words)
-    forced = [words.index(word) + 1 for word in prefix]
+    forced = [words.index(word) + 1 for word in beginning]
     allowed, may_end = _look_ahead(following, complete, forced, min_length=min_length, max_length=max_length)
     if not bool(allowed[0, 0].any() | may_end[0, 0]):
         raise ConfigError(_complaint(following, complete, forced, rules, max_length))
@@ -111,7 +111,7 @@ class _Rules:
         patterns = {*required, *forbidden, *(sequence for each in self.sequences for sequence in each)}
         self.nodes = {pattern[:length] for pattern in patterns for length in range(len(pattern) + 1)} | {()}
         self.said = {node: {i for i, phrase in enumerate(required) if _ends(node, phrase)} for node in self.nodes}
-        self.begun = {node: [_beginning(node, phrase) for phrase in required] for node in self.nodes}
+        self.begun = {node: [_begun(node, phrase) for phrase in required] for node in self.nodes}
         self.broken = {node for node in self.nodes if self._breaks(node)}
 
     def after(self, node: Phrase, word: int | None) -> Phrase:
@@ -146,7 +146,7 @@ def _ends(words: Phrase, phrase: Phrase) -> bool:
     return words[max(0, len(words) - len(phrase)) :] == phrase
 
 
-def _beginning(words: Phrase, phrase: Phrase) -> int:
+def _begun(words: Phrase, phrase: Phrase) -> int:
     """How many of the phrase's first words stand at the end of `words`."""
     return max(length for length in range(len(phrase) + 1) if _ends(words, phrase[:length]))
 
@@ -210,6 +210,6 @@ def _complaint(following: Tensor, complete: Tensor, forced: list[int], rules: _R
             )
     repeating = f" or repeating {rules.n} words in their order" if rules.n else ""
     return (
-        f"No caption can say the prefix and all that is required without saying what is forbidden{repeating}; "
+        f"No caption can have this beginning and say all that is required without saying what is forbidden{repeating}; "
         "relax one of these rules."
     )

@@ -66,7 +66,7 @@ def beam_search(
     best = best or beam_width
     end, longest = constraints.end, constraints.max_length
     automaton = constraints.automaton(device)
-    beginning = state
+    at_start = state
     beams = _first_beams(pictures, groups, start, device)
     if groups > 1:
         state = state.select_rows(torch.zeros_like(beams.words))
@@ -96,9 +96,7 @@ def beam_search(
     found = _hypotheses(finished, end)
     answers = [_in_turn(found[first : first + groups], best) for first in range(0, len(found), groups)]
     for picture in [number for number, captions in enumerate(answers) if not captions]:
-        way = backtrack(
-            step, beginning, picture, pictures=pictures, start=start, constraints=constraints, device=device
-        )
+        way = backtrack(step, at_start, picture, pictures=pictures, start=start, constraints=constraints, device=device)
         if way is not None:
             answers[picture] = [replace(way, score=way.log_probability / (len(way.words) + 1) ** length_exponent)]
     if recorder is not None:

@@ -1,6 +1,6 @@
 """The rules of captions, as -inf in the log-probabilities before anything is chosen: guaranteed.
 
-Forbidden words and phrases never occur, required ones always do, the prefix comes first, lengths are kept and no
+Forbidden words and phrases never occur, required ones always do, the beginning comes first, lengths are kept and no
 sequence of words occurs twice. Rules about words are looked up in an `Automaton`, so that a caption is never led
 where it could no longer obey them.
 """
@@ -31,7 +31,7 @@ class Constraints:
     """Words (phrases of one) and phrases that never occur."""
     required: tuple[Phrase, ...] = ()
     """Words and phrases that all occur, in any order; they may overlap."""
-    prefix: Phrase = ()
+    beginning: Phrase = ()
     """The caption's first words."""
 
     def __post_init__(self) -> None:
@@ -49,13 +49,13 @@ class Constraints:
         Raises ConfigError when no caption obeys all the rules.
         """
         phrases = (*self.required, *(phrase for phrase in self.forbidden if len(phrase) > 1))
-        if not phrases and not self.prefix:
+        if not phrases and not self.beginning:
             return None
-        concerned = {word for phrase in (*phrases, self.prefix) for word in phrase}
+        concerned = {word for phrase in (*phrases, self.beginning) for word in phrase}
         return build_automaton(
             required=self.required,
             forbidden=tuple(phrase for phrase in self.forbidden if len(phrase) > 1 or phrase[0] in concerned),
-            prefix=self.prefix,
+            beginning=self.beginning,
             no_repeat_ngram=self.no_repeat_ngram,
             min_length=self.min_length,
             max_length=self.max_length,
@@ -100,16 +100,16 @@ class Constraints:
         automaton = self.automaton()
         state = 0 if automaton is None else automaton.state_after(words)
         if word == self.end:
-            if length < len(self.prefix):
-                return Fate.OFF_PREFIX
+            if length < len(self.beginning):
+                return Fate.OFF_BEGINNING
             if length < self.min_length:
                 return Fate.TOO_SHORT
             unfinished = automaton is not None and not automaton.may_end[length, state]
             return Fate.INCOMPLETE if unfinished else None
         if length >= self.max_length:
             return Fate.TOO_LONG
-        if length < len(self.prefix) and word != self.prefix[length]:
-            return Fate.OFF_PREFIX
+        if length < len(self.beginning) and word != self.beginning[length]:
+            return Fate.OFF_BEGINNING
         longer = (*words, word)
         if any(longer[-len(phrase) :] == phrase for phrase in self.forbidden):
             return Fate.FORBIDDEN
@@ -145,6 +145,6 @@ class Constraints:
         if length < self.no_repeat_ngram:
             return banned
         sequences = history.unfold(-1, self.no_repeat_ngram, 1)
-        beginning = history[..., length - self.no_repeat_ngram + 1 :].unsqueeze(2)
-        begun_again = (sequences[..., :-1] == beginning).all(dim=-1)
+        last = history[..., length - self.no_repeat_ngram + 1 :].unsqueeze(2)
+        begun_again = (sequences[..., :-1] == last).all(dim=-1)
         return banned.scatter_add(-1, sequences[..., -1], begun_again)

@@ -20,7 +20,7 @@ class Fate(StrEnum):
     # It broke a rule.
     FORBIDDEN = "says what is forbidden"
     REPEATING = "repeats a sequence of words"
-    OFF_PREFIX = "does not begin with the prefix"
+    OFF_BEGINNING = "begins otherwise than asked"
     TOO_SHORT = "ends too early"
     TOO_LONG = "is longer than allowed"
     INCOMPLETE = "ends without what is required"
@@ -36,7 +36,7 @@ _BREACHES = frozenset(
     {
         Fate.FORBIDDEN,
         Fate.REPEATING,
-        Fate.OFF_PREFIX,
+        Fate.OFF_BEGINNING,
         Fate.TOO_SHORT,
         Fate.TOO_LONG,
         Fate.INCOMPLETE,

@@ -24,7 +24,7 @@ def greedy_search(
     Where that leads into a dead end, the caption that `backtrack` finds. A picture without any caption that obeys
     the rules gets one without words of log-probability -inf.
     """
-    beginning = state
+    at_start = state
     history = torch.empty(pictures, 1, 0, dtype=torch.long, device=device)
     words = torch.full((pictures, 1), start, device=device)
     progress = torch.zeros_like(words)
@@ -43,7 +43,7 @@ def greedy_search(
         answer = Hypothesis(tuple(ids[: ids.index(constraints.end)]), total, total)
         if total == -torch.inf:
             way = backtrack(
-                step, beginning, picture, pictures=pictures, start=start, constraints=constraints, device=device
+                step, at_start, picture, pictures=pictures, start=start, constraints=constraints, device=device
             )
             answer = way or Hypothesis((), -torch.inf, -torch.inf)
         answers.append(answer)

@@ -55,7 +55,7 @@ def sample(
     constraints or a setting is out of its range.
     """
     check_sampling(temperature=temperature, top_p=top_p)
-    pictures, end, beginning = len(keys), constraints.end, state
+    pictures, end, at_start = len(keys), constraints.end, state
     luck = _random_numbers(seed, keys, samples, constraints.max_length + 1).to(device)
     progress = torch.zeros(pictures, samples, dtype=torch.long, device=device)
     state = state.select_rows(progress)
@@ -83,7 +83,7 @@ def sample(
         ]
         if not drawn:
             way = backtrack(
-                step, beginning, picture, pictures=pictures, start=start, constraints=constraints, device=device
+                step, at_start, picture, pictures=pictures, start=start, constraints=constraints, device=device
             )
             drawn = [way] if way is not None else []
         answers.append(sorted(drawn, key=lambda caption: -caption.log_probability))

@@ -9,11 +9,11 @@
         node.parent, node.word, node.step   # number of the parent; id of the word; 1 for first words
         node.log_probability, node.score    # of everything said so far, this word included
         node.fate                           # Fate.KEPT, .BEST, .OUTSCORED, ...: a phrase that can be shown
-    tree.words(node.index)                  # the ids said so far: the prefix with which to decode from here again
+    tree.words(node.index)                  # the ids said so far: the beginning with which to decode from here again
     tree.children(node.index)
 
 Of each row of the beam the tree holds the likeliest words (`alternatives` of them, rules aside), the end of the
-caption, and every word that was kept. To go on from a node is to search again with `Constraints.prefix` set to
+caption, and every word that was kept. To go on from a node is to search again with `Constraints.beginning` set to
 its words. The tree of a picture does not depend on which pictures share its batch.
 """
 

@@ -17,7 +17,7 @@ class WordRules:
 
     forbidden: tuple[Phrase, ...] = ()
     required: tuple[Phrase, ...] = ()
-    prefix: Phrase = ()
+    beginning: Phrase = ()
 
 
 NO_RULES = WordRules()
@@ -35,7 +35,7 @@ class Steering:
     """Words and phrases that never occur."""
     require: tuple[str, ...] = ()
     """Words and phrases that all occur, in any order."""
-    prefix: str | None = None
+    beginning: str | None = None
     """How the caption begins."""
 
     def __post_init__(self) -> None:
@@ -52,12 +52,12 @@ class Steering:
         """
         forbidden = [_words(text) for text in self.forbid]
         required = [_words(text) for text in self.require]
-        prefix = _words(self.prefix) if self.prefix is not None else ()
-        for words in (*required, prefix):
+        beginning = _words(self.beginning) if self.beginning is not None else ()
+        for words in (*required, beginning):
             for word in words:
                 if word not in vocabulary:
                     raise ConfigError(f"The caption must say {word!r}, but {_unknown(word, vocabulary)}.")
-        for demand, phrases in (("required", required), ("the prefix", [prefix])):
+        for demand, phrases in (("required", required), ("the beginning", [beginning])):
             for words in phrases:
                 for phrase in forbidden:
                     if _holds(words, phrase):
@@ -69,7 +69,7 @@ class Steering:
         return WordRules(
             forbidden=tuple(dict.fromkeys(_ids(words, vocabulary) for words in sayable)),
             required=tuple(dict.fromkeys(_ids(words, vocabulary) for words in required)),
-            prefix=_ids(prefix, vocabulary),
+            beginning=_ids(beginning, vocabulary),
         )
 
     def needless(self, vocabulary: Vocabulary) -> list[str]:
@@ -81,7 +81,7 @@ class Steering:
 def _words(text: str) -> tuple[str, ...]:
     words = tuple(normalise(text))
     if not words:
-        raise ConfigError(f"What is forbidden, required or the prefix must hold a word, but {text!r} came.")
+        raise ConfigError(f"What a caption must say, must not say or begins with must hold a word, but {text!r} came.")
     return words
 
 
