@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "captioner": -3,  # __init__: names only
     "captioner.errors": -2,
+    "captioner.durable": -1,
     "captioner.config": -1,
     "captioner.text": 0,
     "captioner.search": 0,

@@ -1,0 +1,175 @@
+"""Files that are written whole or not at all, and files that only grow and outlive a killed process.
+
+`whole_file` writes beside the file and renames, so that whoever reads sees the old content or the new, never a
+part. `Growing` appends whole lines; a line torn by a crash is cut off when it is opened again. Both ask the
+operating system to put what they wrote on the disk before they call it written. An `OSError` comes out as a
+DataError: one sentence that names the file and the cause.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from captioner.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system: two runs on one file are the user's own care
+    fcntl = None  # type: ignore[assignment]
+
+UNFINISHED = ".unfinished"
+"""How the names of files end that are still being written; whoever lists a folder passes over them."""
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that becomes `path` when the block ends, and vanishes if the block raises.
+
+    Raises DataError when it cannot be written, or another process is writing it; `path` is then as it was.
+    """
+    unfinished = _unfinished(path)
+    with _told(path):
+        handle = _begin(unfinished, path)
+    try:
+        with _told(path):
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(unfinished, path)
+            _sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Make `content` (a string as UTF-8) what `path` holds. Raises DataError as `whole_file` does."""
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+class Growing:
+    """A file of lines that only grows, with one writer at a time. Close it, or use it in a `with` block."""
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        """Open or begin the file; `fresh` empties it. A last line without its end is cut off.
+
+        Raises DataError when the file cannot be written, or another process is writing to it.
+        """
+        self.path = path
+        with _told(path):
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            with _told(path):
+                _lock(self._handle, path)
+                os.ftruncate(self._handle, 0 if fresh else self._end_of_last_line())
+                os.fsync(self._handle)
+                _sync_folder(path.parent)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def append(self, lines: bytes) -> None:
+        """Add whole lines; when this returns they are on the disk. Raises DataError; nothing is half written then."""
+        assert lines.endswith(b"\n"), "only whole lines are appended"
+        with _told(self.path):
+            before = os.fstat(self._handle).st_size
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[os.write(self._handle, rest) :]
+                os.fsync(self._handle)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._handle, before)
+                raise
+
+    def close(self) -> None:
+        """Let others write to it."""
+        os.close(self._handle)
+
+    def __enter__(self) -> Growing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _end_of_last_line(self) -> int:
+        """How many bytes of the file are whole lines."""
+        end = os.fstat(self._handle).st_size
+        while end:
+            start = max(0, end - 65536)
+            found = os.pread(self._handle, end - start, start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+        return 0
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a file stands while it is written: beside it, hidden, its name cut to what a name may be long."""
+    return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:240])}{UNFINISHED}")
+
+
+def _begin(unfinished: Path, path: Path) -> int:
+    """A new file open for writing; one that a killed process left is taken away first."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    try:
+        handle = os.open(unfinished, flags, 0o666)
+    except FileExistsError:
+        left = os.open(unfinished, os.O_RDONLY)
+        try:
+            _lock(left, path)  # whoever still writes it holds the lock
+            os.unlink(unfinished)
+        finally:
+            os.close(left)
+        handle = os.open(unfinished, flags, 0o666)
+    _lock(handle, path)
+    return handle
+
+
+def _lock(handle: int, path: Path) -> None:
+    """Keep other processes from writing until `handle` is closed, by this process's death if not before."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(
+            f"Only one process at a time can write to {path}, but another does; wait for it, or choose another --out."
+        ) from error
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Any OSError within as the sentence a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "make room on the disk",
+            errno.EDQUOT: "make room in the quota",
+            errno.EFBIG: "raise the limit on the size of files",
+            errno.EROFS: "choose a place that can be written to",
+            errno.EACCES: "allow this user to write there",
+            errno.EPERM: "allow this user to write there",
+        }
+        remedy = remedies.get(error.errno or 0, "check the path and the disk")
+        raise DataError(f"{path} cannot be written ({error.strerror or error}); {remedy}, then go on.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a rename on the disk; some systems and file systems know no such thing."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
