@@ -31,9 +31,9 @@ def search(state: Table, limits: Constraints, **options: object) -> list[list[Hy
     return beam_search(step, state, pictures=pictures, start=START, constraints=limits, **chosen)
 
 
-def draw(state: Table, limits: Constraints, *, seed: int = 0, samples: int = 3) -> list[list[Hypothesis]]:
+def draw(state: Table, limits: Constraints, *, seed: int = 0, draws: int = 3) -> list[list[Hypothesis]]:
     keys = range(len(state.log_probabilities))
-    return sample(step, state, start=START, constraints=limits, keys=keys, seed=seed, samples=samples)
+    return sample(step, state, start=START, constraints=limits, keys=keys, seed=seed, draws=draws)
 
 
 def phrases(length: int, *, most: int) -> st.SearchStrategy[tuple[tuple[int, ...], ...]]:
@@ -209,3 +209,8 @@ def test_rules_about_words_leave_a_plain_search_as_it_was() -> None:
     plain = Constraints(end=END, max_length=4)
     idle = replace(plain, forbidden=((C, C, C, C, C),))
     assert search(state, idle) == search(state, plain)
+
+
+def test_the_rules_are_worked_out_once_however_the_device_is_named() -> None:
+    limits = Constraints(end=END, required=((A, B),))
+    assert limits.automaton() is limits.automaton(torch.device("cpu"))

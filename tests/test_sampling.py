@@ -28,7 +28,7 @@ def test_captions_are_drawn_as_often_as_they_are_probable() -> None:
     limits = Constraints(end=END, max_length=9)
     every = brute_force(state, 0, length_exponent=0.0, limits=limits)
     count = 4000
-    [drawn] = draw(state, keys=[0], limits=limits, samples=count)
+    [drawn] = draw(state, keys=[0], limits=limits, draws=count)
     seen = Counter(caption.words for caption in drawn)
     expected = [(caption.words, count * math.exp(caption.log_probability)) for caption in every]
     common = [(words, often) for words, often in expected if often >= 10]
@@ -41,7 +41,7 @@ def test_captions_are_drawn_as_often_as_they_are_probable() -> None:
 def test_samples_are_sorted_and_told_with_the_models_own_log_probability() -> None:
     state = random_model(1, pictures=1, vocabulary=4)
     table = {c.words: c.log_probability for c in brute_force(state, 0, length_exponent=0.0, limits=LIMITS)}
-    [drawn] = draw(state, keys=[3], samples=20, temperature=2.0, top_k=2)
+    [drawn] = draw(state, keys=[3], draws=20, temperature=2.0, top_k=2)
     values = [caption.log_probability for caption in drawn]
     assert values == sorted(values, reverse=True)
     assert values == pytest.approx([table[caption.words] for caption in drawn], abs=1e-5)
@@ -90,7 +90,7 @@ def test_one_word_to_choose_from_is_greedy() -> None:
 
 def test_a_word_without_probability_is_never_drawn() -> None:
     table = torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0]).expand(1, 5, 5, 5)
-    [drawn] = draw(model(table), keys=[0], samples=200)
+    [drawn] = draw(model(table), keys=[0], draws=200)
     assert {word for caption in drawn for word in caption.words} == {B}
     assert not {A, C} & {word for caption in drawn for word in caption.words}
 
@@ -101,7 +101,7 @@ def test_what_is_drawn_for_a_picture_depends_on_the_seed_and_its_key_alone(
     seed: int, top_k: int | None, top_p: float
 ) -> None:
     state = random_model(seed, pictures=3, vocabulary=5)
-    options = {"samples": 4, "seed": seed, "top_k": top_k, "top_p": top_p}
+    options = {"draws": 4, "seed": seed, "top_k": top_k, "top_p": top_p}
     together = draw(state, keys=[10, 20, 30], **options)
     backwards = draw(model(state.log_probabilities.flip(0).exp()), keys=[30, 20, 10], **options)
     for picture, key in enumerate([10, 20, 30]):

@@ -77,13 +77,13 @@ def memory_ledger(trace: Trace, *, read: Sequence[str], cell: str) -> MemoryLedg
 
     Raises ConfigError for a cell without forget and input gates, the plain RNN.
     """
-    parts = trace.memory.double()[:1]
+    parts = trace.memory[:1].cpu().double()
     history = []
     for gates in trace.gates:
         if gates.forget is None or gates.input is None:
             raise ConfigError(NO_LEDGER)
-        entered = gates.input.double() * gates.candidate.double()
-        parts = torch.cat([gates.forget.double() * parts, entered.unsqueeze(0)])
+        forget, admitted, candidate = (gate.cpu().double() for gate in (gates.forget, gates.input, gates.candidate))
+        parts = torch.cat([forget * parts, (admitted * candidate).unsqueeze(0)])
         history.append(parts)
     steps, hidden = len(history), parts.shape[1]
     table = torch.zeros(steps, steps + 1, hidden)

@@ -115,7 +115,7 @@ class CaptioningModel(nn.Module):
                 start=START,
                 constraints=constraints,
                 keys=range(pictures) if keys is None else keys,
-                samples=best,
+                draws=best,
                 seed=settings.seed,
                 temperature=settings.temperature,
                 top_k=settings.top_k or None,

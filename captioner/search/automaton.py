@@ -76,7 +76,7 @@ def build_automaton(
     no_repeat_ngram: int,
     min_length: int,
     max_length: int,
-    device: torch.device | str,
+    device: torch.device,
 ) -> Automaton:
     """The automaton of captions that say all of `required`, nothing of `forbidden` and begin with `beginning`.
 

@@ -36,8 +36,6 @@ from captioner.search.constraints import Constraints
 from captioner.search.hypothesis import AnyState, Hypothesis, Step
 from captioner.search.tree import Recorder
 
-__all__ = ["Hypothesis", "beam_search"]
-
 
 @torch.inference_mode()
 def beam_search(

@@ -59,7 +59,7 @@ class Constraints:
             no_repeat_ngram=self.no_repeat_ngram,
             min_length=self.min_length,
             max_length=self.max_length,
-            device=device,
+            device=torch.device(device),
         )
 
     def apply(self, log_probabilities: Tensor, history: Tensor, progress: Tensor) -> Tensor:

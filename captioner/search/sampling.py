@@ -39,14 +39,14 @@ def sample(
     start: int,
     constraints: Constraints,
     keys: Sequence[int],
-    samples: int = 1,
+    draws: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> list[list[Hypothesis]]:
-    """For every picture `samples` captions, likeliest first; one drawn twice is there twice.
+    """For every picture `draws` captions, likeliest first; one drawn twice is there twice.
 
     `keys` holds a number for each picture that stays with the picture, such as a hash of its pixels: its random
     numbers come from the seed, its key and nothing else, so that its captions do not depend on which pictures
@@ -56,18 +56,20 @@ def sample(
     """
     check_sampling(temperature=temperature, top_p=top_p)
     pictures, end, at_start = len(keys), constraints.end, state
-    luck = _random_numbers(seed, keys, samples, constraints.max_length + 1).to(device)
-    progress = torch.zeros(pictures, samples, dtype=torch.long, device=device)
+    # Words are drawn in float64, which Apple's graphics processors do not know.
+    dice = torch.device("cpu") if torch.device(device).type == "mps" else device
+    luck = _random_numbers(seed, keys, draws, constraints.max_length + 1).to(dice)
+    progress = torch.zeros(pictures, draws, dtype=torch.long, device=device)
     state = state.select_rows(progress)
     words, history = progress + start, progress.unsqueeze(-1)[..., :0]
-    totals = torch.zeros(pictures, samples, device=device)
+    totals = torch.zeros(pictures, draws, device=device)
     over = torch.zeros_like(progress, dtype=torch.bool)
     while not bool(over.all()):
         log_probabilities, state = step(words, state)
         allowed = constraints.apply(log_probabilities, history, progress)
         stuck = allowed.isneginf().all(dim=-1)
-        chances = reshaped(allowed, temperature=temperature, top_k=top_k, top_p=top_p)
-        words = _draw(chances, luck[..., history.shape[-1]]).masked_fill(over | stuck, end)
+        chances = reshaped(allowed.to(dice), temperature=temperature, top_k=top_k, top_p=top_p)
+        words = _draw(chances, luck[..., history.shape[-1]]).to(device).masked_fill(over | stuck, end)
         gained = allowed.gather(-1, words.unsqueeze(-1)).squeeze(-1)
         totals = totals + gained.masked_fill(over, 0.0)
         over = over | (words == end)
@@ -112,12 +114,12 @@ def _draw(chances: Tensor, luck: Tensor) -> Tensor:
     return reached.int().argmax(dim=-1)
 
 
-def _random_numbers(seed: int, keys: Sequence[int], samples: int, length: int) -> Tensor:
-    """Numbers from 0 to 1, float64 (pictures, samples, length), those of a picture from the seed and its key."""
+def _random_numbers(seed: int, keys: Sequence[int], draws: int, length: int) -> Tensor:
+    """Numbers from 0 to 1, float64 (pictures, draws, length), those of a picture from the seed and its key."""
     generator = torch.Generator()
     numbers = []
     for key in keys:
         digest = hashlib.blake2b(f"{seed} {key}".encode(), digest_size=8).digest()
         generator.manual_seed(int.from_bytes(digest))
-        numbers.append(torch.rand(samples, length, generator=generator, dtype=torch.float64))
-    return torch.stack(numbers) if numbers else torch.empty(0, samples, length, dtype=torch.float64)
+        numbers.append(torch.rand(draws, length, generator=generator, dtype=torch.float64))
+    return torch.stack(numbers) if numbers else torch.empty(0, draws, length, dtype=torch.float64)
