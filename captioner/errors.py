@@ -8,6 +8,15 @@ CaptionerError
 └── TrainingError     a run that cannot start or go on
 """
 
+from typing import Literal
+
+ImageErrorKind = Literal[
+    "missing", "unreadable", "not a picture", "too large", "damaged", "unsuitable", "too slow", "died"
+]
+"""What became of a picture that cannot be read, so that errors can be counted: there is no such file; it is no file or
+may not be read; another kind of file; larger than the limits; broken; an array that holds no levels; decoding it took
+more than its time; decoding it ended the process that did it."""
+
 
 class CaptionerError(Exception):
     """A user's mistake or a broken input; `str(error)` is a sentence fit to be shown."""
@@ -18,7 +27,11 @@ class ConfigError(CaptionerError):
 
 
 class ImageError(CaptionerError):
-    """A picture that cannot be read."""
+    """A picture that cannot be read; `kind` says in a word or two why."""
+
+    def __init__(self, sentence: str, *, kind: ImageErrorKind = "damaged") -> None:
+        super().__init__(sentence)
+        self.kind: ImageErrorKind = kind
 
 
 class DataError(CaptionerError):

@@ -63,6 +63,7 @@ def _tasks(captioner: "Captioner", count: int) -> dict[str, Callable[[], Any]]:
     """What is timed, by name; every search starts from features computed beforehand."""
     from dataclasses import replace
 
+    import numpy as np
     import torch
 
     from captioner.data.samples import sample_pictures
@@ -72,7 +73,7 @@ def _tasks(captioner: "Captioner", count: int) -> dict[str, Callable[[], Any]]:
     model, plain = captioner.model, captioner.search
     photographs = sample_pictures()
     sources = [photographs[number % len(photographs)] for number in range(count)]
-    pixels = torch.stack([model.encoder.preprocessing.read(source) for source in sources])
+    pixels = torch.from_numpy(np.stack([model.encoder.preprocessing.read(source) for source in sources]))
     with torch.inference_mode():
         features = model.encoder(pixels)
     common = list(model.vocabulary.counts)[100:300]

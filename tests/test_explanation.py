@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from captioner.config import Config, DecoderConfig, SearchConfig
 from captioner.data.batches import pad
+from captioner.data.preprocessing import Preprocessing
 from captioner.data.sources import FEATURES
 from captioner.errors import ConfigError, DataError
 from captioner.inference.captioner import Captioner
@@ -27,7 +28,7 @@ from captioner.inference.explanation_page import render_explanation
 from captioner.inference.faithfulness import attention_faithfulness, delete_regions, log_probabilities
 from captioner.model.captioning import CaptioningModel
 from captioner.model.decoder import build_decoder
-from captioner.model.encoder import Encoder, Preprocessing
+from captioner.model.encoder import Encoder
 from captioner.search.fate import Fate
 from captioner.text.steering import Steering
 from captioner.text.vocabulary import END, Vocabulary

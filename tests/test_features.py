@@ -39,7 +39,7 @@ def features_of(encoder: Encoder, tmp_path: Path, seed: int = 0) -> tuple[np.nda
         batch_size=2,
         done=told.append,
     )
-    direct = torch.stack([encoder.preprocessing.pixels(image) for image in rows["image"]])
+    direct = torch.from_numpy(np.stack([encoder.preprocessing.pixels(image) for image in rows["image"]]))
     with torch.inference_mode():
         np.testing.assert_allclose(features[:, 0], encoder(direct).numpy(), atol=2e-3, rtol=2e-3)
         np.testing.assert_allclose(features[:, 1], encoder(direct.flip(-1)).numpy(), atol=2e-3, rtol=2e-3)

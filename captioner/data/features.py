@@ -40,7 +40,7 @@ class PictureEncoder(Protocol):
 def region_features(
     rows: datasets.Dataset,
     encoder: PictureEncoder,
-    read: Callable[[bytes], Tensor],
+    read: Callable[[bytes], NDArray[np.uint8]],
     *,
     folder: Path,
     views: int,
@@ -84,11 +84,11 @@ def _encode(encoder: PictureEncoder, pixels: Tensor) -> NDArray[np.float16]:
 
 
 def _pixel_batches(
-    rows: datasets.Dataset, read: Callable[[bytes], Tensor], batch_size: int
+    rows: datasets.Dataset, read: Callable[[bytes], NDArray[np.uint8]], batch_size: int
 ) -> Iterator[tuple[int, Tensor]]:
     first = 0
     for encoded in _encoded_batches(rows, batch_size):
-        yield first, torch.stack([read(data) for data in encoded])
+        yield first, torch.from_numpy(np.stack([read(data) for data in encoded]))
         first += len(encoded)
 
 

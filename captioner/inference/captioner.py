@@ -220,7 +220,7 @@ class Captioner:
         return self._features([self._pixels(image)])[0]
 
     def _pixels(self, source: ImageSource) -> Tensor:
-        return self.model.encoder.preprocessing.read(source)
+        return torch.from_numpy(self.model.encoder.preprocessing.read(source))
 
     @torch.inference_mode()
     def _features(self, pixels: list[Tensor]) -> Tensor:

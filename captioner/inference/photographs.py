@@ -69,9 +69,9 @@ def mean_regions(model: CaptioningModel, pictures: Sequence[Image.Image]) -> Flo
     """(pictures, feature_size): the mean region of each picture (RGB)."""
     rows = []
     for first in range(0, len(pictures), _BATCH):
-        pixels = [model.encoder.preprocessing.pixels(picture) for picture in pictures[first : first + _BATCH]]
+        pixels = np.stack([model.encoder.preprocessing.pixels(each) for each in pictures[first : first + _BATCH]])
         with torch.inference_mode():
-            features = model.encoder(torch.stack(pixels).to(model.device)).float().mean(dim=1)
+            features = model.encoder(torch.from_numpy(pixels).to(model.device)).float().mean(dim=1)
         rows.append(features.double().cpu().numpy())
     return np.concatenate(rows)
 

