@@ -12,7 +12,8 @@ from gradio.utils import get_upload_folder
 
 from captioner.data.samples import sample_pictures
 from captioner.errors import CaptionerError
-from captioner.inference.captioner import Caption, Captioner
+from captioner.inference.caption import Caption
+from captioner.inference.captioner import Captioner
 from captioner.inference.explanation import Explanation
 from captioner.inference.explanation_page import render_inside
 

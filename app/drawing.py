@@ -17,7 +17,7 @@ from typing import Final
 from PIL import Image, ImageOps
 
 from captioner.data.images import ImageSource, read_image
-from captioner.inference.captioner import Candidate, Caption
+from captioner.inference.caption import Candidate, Caption
 from captioner.inference.drawing import attention_overlay, brightest_attention
 from captioner.inference.explanation import END_TEXT, Alternative, ExplainedWord, Explanation
 

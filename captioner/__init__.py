@@ -12,8 +12,8 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME = {
-    "Candidate": "captioner.inference.captioner",
-    "Caption": "captioner.inference.captioner",
+    "Candidate": "captioner.inference.caption",
+    "Caption": "captioner.inference.caption",
     "Captioner": "captioner.inference.captioner",
     "Explanation": "captioner.inference.explanation",
     "SearchConfig": "captioner.config",

@@ -21,7 +21,7 @@ from captioner.errors import ConfigError, DataError
 from . import run
 
 if TYPE_CHECKING:
-    from captioner.inference.captioner import Caption
+    from captioner.inference.caption import Caption
 
 
 def caption(

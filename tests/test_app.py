@@ -31,7 +31,8 @@ from app.wishes import Wishes
 from captioner.config import Config, DecoderConfig, EncoderConfig
 from captioner.data.samples import sample_pictures
 from captioner.errors import ConfigError
-from captioner.inference.captioner import Candidate, Captioner
+from captioner.inference.caption import Candidate
+from captioner.inference.captioner import Captioner
 from captioner.inference.confidence import CAPTION_SIGNS, WORD_SIGNS, Calibration
 from captioner.inference.explanation import END_TEXT, Alternative, ExplainedWord, Explanation
 from captioner.inference.logistic import Logistic

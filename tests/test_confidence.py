@@ -20,13 +20,13 @@ from captioner.data.samples import sample_pictures
 from captioner.data.sources import build, shapes_rows
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.inference.calibration import calibrate, human_bar, right_words
-from captioner.inference.captioner import Candidate, Caption, Captioner
+from captioner.inference.caption import Candidate, Caption, level
+from captioner.inference.captioner import Captioner
 from captioner.inference.confidence import (
     CAPTION_SIGNS,
     FILE,
     WORD_SIGNS,
     Calibration,
-    level,
     read_calibration,
     read_signs,
 )

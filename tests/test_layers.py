@@ -14,6 +14,7 @@ FLOORS = {
     "captioner": -3,  # __init__: names only
     "captioner.errors": -2,
     "captioner.durable": -1,
+    "captioner.interruption": -1,
     "captioner.config": -1,
     "captioner.text": 0,
     "captioner.search": 0,

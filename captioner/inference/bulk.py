@@ -9,7 +9,7 @@ from typing import Any
 
 from captioner.data.images import IMAGE_SUFFIXES
 from captioner.errors import DataError
-from captioner.inference.captioner import Caption
+from captioner.inference.caption import Caption
 
 
 def find_pictures(paths: Iterable[Path]) -> Iterator[Path]:

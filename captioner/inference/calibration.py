@@ -28,13 +28,13 @@ from nltk.stem.porter import PorterStemmer
 
 from captioner.data.images import ImageSource
 from captioner.errors import DataError
+from captioner.inference.caption import Level, level
 from captioner.inference.captioner import Captioner
-from captioner.inference.confidence import Calibration, Level, Signs, caption_signs, level, read_signs
+from captioner.inference.confidence import Calibration, Signs, caption_signs, read_signs
 from captioner.inference.logistic import Floats, Logistic, fit_logistic
 from captioner.inference.photographs import Separation, draw, fit_photographs, folds, separate
 from captioner.inference.reliability import Bools, Reliability, measure
 from captioner.text.metrics import CiderD
-from captioner.text.vocabulary import normalise
 
 FOLDS = 10
 _PENALTY = 1e-3
@@ -123,6 +123,7 @@ def calibrate(
         raise DataError(
             f"A calibration needs {2 * FOLDS} pictures or more, but {len(captions)} came; give a whole split."
         )
+    normalise = captioner.model.vocabulary.normalise
     references = [[normalise(caption) for caption in of_picture] for of_picture in captions]
     bar = human_bar(references)
     observations = _observe(captioner, pictures, references, bar, done)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jinja2
 
 from captioner.inference.calibration import FOLDS, Measured
-from captioner.inference.confidence import HIGH, LOW
+from captioner.inference.caption import HIGH, LOW
 from captioner.inference.photographs import FALSE_ALARMS
 from captioner.inference.reliability import BINS, Floats, Reliability
 

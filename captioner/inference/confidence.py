@@ -19,7 +19,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,18 +43,6 @@ sentinel and not to the picture (0 without one); the mean log-probability of the
 CAPTION_SIGNS = ("log_probability", "word_confidence", "length")
 """What is known of a caption: the mean log-probability of its words and end; the mean confidence of its content
 words (0 without any: it claims nothing); its words."""
-
-Level = Literal["low", "medium", "high"]
-
-LOW, HIGH = 0.2, 0.5
-"""Below one in five a caption's confidence is low; from one in two on, when it is as likely as not to be as good as
-a person's, it is high. Words are told because people who cannot see the picture make more of them than of numbers
-(MacLeod et al. 2017, "Understanding blind people's experiences with computer-generated captions")."""
-
-
-def level(confidence: float) -> Level:
-    """A caption's confidence in a word."""
-    return "low" if confidence < LOW else "medium" if confidence < HIGH else "high"
 
 
 class Signs(NamedTuple):
