@@ -27,6 +27,8 @@ class VocabularyConfig:
 
     min_count: int = 3
     """A word must occur this often in the training captions."""
+    units: Literal["words", "characters"] = "words"
+    """`characters` for scripts without spaces between words: there each letter is a word, and lengths count letters."""
 
 
 @dataclass(frozen=True)

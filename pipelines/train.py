@@ -48,7 +48,8 @@ def train(
         raise DataError(f"Training needs the splits train and validation, but {data} has no {missing[0]}.")
     torch.manual_seed(config.training.seed)
     captions = (caption for row in collection["train"]["captions"] for caption in row)
-    model = build_model(config, Vocabulary.fit(captions, min_count=config.vocabulary.min_count))
+    vocabulary = Vocabulary.fit(captions, min_count=config.vocabulary.min_count, units=config.vocabulary.units)
+    model = build_model(config, vocabulary)
     model.to(choose_device(device))
     take_folder(out, marker="recipe.json")
 

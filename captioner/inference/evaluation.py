@@ -14,7 +14,6 @@ from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
 from captioner.text.claims import Contradicted, contradicted
 from captioner.text.metrics import CiderD, Interval, Scores, confidence_intervals, score
-from captioner.text.vocabulary import normalise
 
 NORMALISATION = (
     "Captions and references are compared word by word after the same normalisation: Unicode NFKC, lower case, "
@@ -188,6 +187,7 @@ def _judge(
     training_captions: Iterable[str] | None,
     seconds: float,
 ) -> Evaluation:
+    normalise = captioner.model.vocabulary.normalise
     # What is judged is the sentence as the user reads it, so that captions.jsonl gives the same scores again.
     hypotheses = [normalise(picture.caption) for picture in said]
     references = [[normalise(reference) for reference in picture.references] for picture in said]

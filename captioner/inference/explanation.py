@@ -20,9 +20,9 @@ from captioner.inference.beam_tree import BeamTree, spell
 from captioner.inference.ledger import MemoryLedger, memory_ledger
 from captioner.model.captioning import CaptioningModel, Trace
 from captioner.model.cells import Gates
-from captioner.search.beam import Hypothesis
+from captioner.search.hypothesis import Hypothesis
 from captioner.search.tree import Tree
-from captioner.text.vocabulary import END, SPECIAL_TOKENS, START, detokenise
+from captioner.text.vocabulary import END, SPECIAL_TOKENS, START
 
 END_TEXT = SPECIAL_TOKENS[END]
 """How the end of the sentence is spelt among the words."""
@@ -173,7 +173,7 @@ def explain(
         read = [SPECIAL_TOKENS[START], *words]
         ledger = memory_ledger(trace, read=read, cell=_whose_memory(model))
     spelt = None if tree is None else spell(tree, model.vocabulary.words)
-    return Explanation(detokenise(words), tuple(said[:-1]), said[-1], ledger, spelt)
+    return Explanation(model.vocabulary.detokenise(words), tuple(said[:-1]), said[-1], ledger, spelt)
 
 
 def _looked(trace: Trace, time: int, grid: tuple[int, int]) -> tuple[NDArray[np.float32] | None, float]:
@@ -203,7 +203,7 @@ def _summaries(gates: Gates) -> WordGates:
 
 
 def _summary(gate: Tensor) -> GateSummary:
-    units = gate.double().cpu()
+    units = gate.cpu().double()
     low, median, high = units.quantile(torch.tensor(_QUANTILES, dtype=units.dtype)).tolist()
     return GateSummary(float(units.mean()), float(units.std(correction=0)), low, median, high)
 

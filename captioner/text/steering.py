@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 
 from captioner.errors import ConfigError
-from captioner.text.vocabulary import Vocabulary, normalise
+from captioner.text.vocabulary import Vocabulary
 
 Phrase = tuple[int, ...]
 
@@ -50,9 +50,9 @@ class Steering:
         ConfigError when a word that must be said is not in the vocabulary, a text holds no word, or what must be
         said holds what is forbidden.
         """
-        forbidden = [_words(text) for text in self.forbid]
-        required = [_words(text) for text in self.require]
-        beginning = _words(self.beginning) if self.beginning is not None else ()
+        forbidden = [_words(text, vocabulary) for text in self.forbid]
+        required = [_words(text, vocabulary) for text in self.require]
+        beginning = _words(self.beginning, vocabulary) if self.beginning is not None else ()
         for words in (*required, beginning):
             for word in words:
                 if word not in vocabulary:
@@ -74,12 +74,12 @@ class Steering:
 
     def needless(self, vocabulary: Vocabulary) -> list[str]:
         """A sentence for every forbidden word that could not be said anyway: it may be a slip of the pen."""
-        unknown = [word for text in self.forbid for word in _words(text) if word not in vocabulary]
+        unknown = [word for text in self.forbid for word in _words(text, vocabulary) if word not in vocabulary]
         return [f"There was no need to forbid {word!r}: {_unknown(word, vocabulary)}." for word in unknown]
 
 
-def _words(text: str) -> tuple[str, ...]:
-    words = tuple(normalise(text))
+def _words(text: str, vocabulary: Vocabulary) -> tuple[str, ...]:
+    words = tuple(vocabulary.normalise(text))
     if not words:
         raise ConfigError(f"What a caption must say, must not say or begins with must hold a word, but {text!r} came.")
     return words

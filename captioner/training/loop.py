@@ -38,7 +38,7 @@ from captioner.errors import TrainingError
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import save_checkpoint
 from captioner.text.metrics import CiderD, bleu
-from captioner.text.vocabulary import normalise
+from captioner.text.vocabulary import Vocabulary
 from captioner.training.objectives import cross_entropy
 
 _GREEDY = SearchConfig(beam_width=1, min_length=0)
@@ -191,7 +191,7 @@ def fit(
     if resume:
         run.load(folder / "state.pt")
     _begin(folder, model, epochs_done=run.progress.epoch)
-    evaluation = _Development(validation)
+    evaluation = _Development(validation, model.vocabulary)
     with _stop_requests() as stop_requested:
         while run.progress.epoch < settings.epochs and run.progress.epochs_since_best < settings.patience:
             yield from _learn_epoch(run, train, captions, folder, stop_requested)
@@ -287,9 +287,9 @@ def _finish_epoch(run: _Run, evaluation: _Development, folder: Path) -> EpochDon
 class _Development:
     """The development pictures and their references, ready to score a model."""
 
-    def __init__(self, validation: CaptionedFeatures) -> None:
+    def __init__(self, validation: CaptionedFeatures, vocabulary: Vocabulary) -> None:
         self.features = validation.features
-        self.references = [[normalise(caption) for caption in captions] for captions in validation.captions]
+        self.references = [[vocabulary.normalise(caption) for caption in captions] for captions in validation.captions]
         self.cider_d = CiderD(self.references)
 
     def score(self, model: CaptioningModel, batch_size: int = 100) -> tuple[float, float]:
