@@ -103,7 +103,8 @@ class Describer:
         candidates = []
         for hypothesis in hypotheses:
             words = self.model.vocabulary.decode(hypothesis.words)
-            candidates.append(Candidate(self.model.vocabulary.detokenise(words), hypothesis.log_probability, tuple(words)))
+            sentence = self.model.vocabulary.detokenise(words)
+            candidates.append(Candidate(sentence, hypothesis.log_probability, tuple(words)))
         if judgement is None:
             return Caption(tuple(candidates))
         return Caption(
