@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, features
 
-from captioner.data.images import IMAGE_SUFFIXES, MAX_SCANS, read_image
+from captioner.data.images import IMAGE_SUFFIXES, read_image
+from captioner.data.limits import MAX_SCANS
 from captioner.errors import ImageError
 
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"] + (["AVIF"] if features.check("avif") else [])

@@ -20,9 +20,12 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def read(self, source: ImageSource) -> NDArray[np.uint8]:
-        """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError."""
-        return self.pixels(read_image(source, at_least=2 * self.size))
+    def read(self, source: ImageSource, *, name: str | None = None) -> NDArray[np.uint8]:
+        """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError.
+
+        `name` is what the error's sentence calls the picture, if not by its path.
+        """
+        return self.pixels(read_image(source, at_least=2 * self.size, name=name))
 
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """An upright RGB picture as uint8 (3, size, size); whole picture, so its aspect ratio changes."""
