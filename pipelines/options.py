@@ -1,0 +1,48 @@
+"""The options that steer a sentence, the same for every command that says one."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from captioner.config import SearchConfig
+from captioner.errors import ConfigError
+
+Forbid = Annotated[list[str] | None, typer.Option(help="A word or phrase never to say; repeatable.")]
+Require = Annotated[list[str] | None, typer.Option(help="A word or phrase always to say; repeatable.")]
+Beginning = Annotated[str | None, typer.Option(help="How every caption begins.")]
+
+MinLength = Annotated[int | None, typer.Option(min=0, help="In words.")]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="In words.")]
+NoRepeatNgram = Annotated[int | None, typer.Option(min=0, help="Say no so many words twice; 0: may.")]
+
+BeamWidth = Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")]
+LengthExponent = Annotated[float | None, typer.Option(min=0, help="0 favours short captions, 1 long ones.")]
+Groups = Annotated[int | None, typer.Option(min=1, help="Diverse beam search: groups of beams.")]
+Diversity = Annotated[float | None, typer.Option(min=0, help="How much the groups avoid each other.")]
+
+Temperature = Annotated[float | None, typer.Option(help="Draw at random: below 1 bolder, above 1 wilder.")]
+TopK = Annotated[int | None, typer.Option(min=0, help="Draw from so many likeliest words; 0: from all.")]
+TopP = Annotated[float | None, typer.Option(help="Draw from words that together have this probability.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Draw at random, the same again for the same seed.")]
+
+_SEARCHING = ("beam_width", "length_exponent", "groups", "diversity")
+_DRAWING = ("temperature", "top_k", "top_p", "seed")
+
+
+def chosen_search(stored: SearchConfig, **options: Any) -> SearchConfig:
+    """The settings stored with a model, with the options given (not None) in their place.
+
+    One that shapes chance has words drawn at random. Raises ConfigError when another shapes the beam.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    drawing, searching = ([name for name in names if name in given] for names in (_DRAWING, _SEARCHING))
+    if drawing and searching:
+        one, other = (f"--{names[0].replace('_', '-')}" for names in (drawing, searching))
+        raise ConfigError(f"Words are either drawn at random ({one}) or searched for ({other}); drop one of the two.")
+    if drawing:
+        given["method"] = "sample"
+    if "max_length" in given and "min_length" not in given:
+        # Who asks for three words at most does not want the four at least that are stored.
+        given["min_length"] = min(stored.min_length, given["max_length"])
+    return replace(stored, **given)
