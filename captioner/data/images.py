@@ -26,7 +26,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from captioner.data.colours import rgb, rgb_from_array
-from captioner.data.limits import check_scans, check_size, check_weight, too_large
+from captioner.data.limits import check_scans, check_size, check_weight, out_of_memory, too_large
 from captioner.data.strangers import guess
 from captioner.errors import ImageError
 
@@ -76,10 +76,7 @@ def read_image(source: ImageSource, *, at_least: int | None = None, name: str | 
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError(
-            f"{name} must fit into the memory there is for decoding it, but needs more; scale it down.",
-            kind="too large",
-        ) from error
+        raise out_of_memory(name) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise too_large(name, "it is far larger") from error
     # Pillow promises no closed list of what a broken picture may raise; this module promises one.

@@ -60,6 +60,14 @@ def too_large(name: str, what_came: str) -> ImageError:
     )
 
 
+def out_of_memory(name: str) -> ImageError:
+    """Return the error for a picture that needs more memory than there is."""
+    return ImageError(
+        f"{name} must fit into the memory there is for decoding it, but it needs more; scale it down.",
+        kind="too large",
+    )
+
+
 def _has_too_many_scans(data: bytes) -> bool:
     """Return whether a JPEG starts more than `MAX_SCANS` scans before its end-of-image marker.
 

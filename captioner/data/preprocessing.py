@@ -8,6 +8,9 @@ from PIL import Image
 
 from captioner.data.images import ImageSource, read_image
 
+Pixels = NDArray[np.uint8]
+"""One picture as the encoder takes it: (3, size, size)."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -20,14 +23,14 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def read(self, source: ImageSource, *, name: str | None = None) -> NDArray[np.uint8]:
+    def read(self, source: ImageSource, *, name: str | None = None) -> Pixels:
         """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError.
 
         `name` is what the error's sentence calls the picture, if not by its path.
         """
         return self.pixels(read_image(source, at_least=2 * self.size, name=name))
 
-    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+    def pixels(self, picture: Image.Image) -> Pixels:
         """An upright RGB picture as uint8 (3, size, size); whole picture, so its aspect ratio changes."""
         resized = picture.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=3.0)
         return np.array(resized, dtype=np.uint8).transpose(2, 0, 1).copy()
