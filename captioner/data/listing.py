@@ -1,0 +1,233 @@
+"""What to caption, as a stream: files, folders, archives, tables, saved data sets, and lists of them.
+
+`list_items` gives every picture as an `Item`, one by one, without waiting for the rest; `read_source` reads the picture
+of a record again. What the file system says comes first: a folder called `x.tar` is a folder.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import IO, Self
+
+from captioner.data.archives import read_tar_picture, tar_pictures
+from captioner.data.folders import Globs, join, kind_of_file, walk
+from captioner.data.images import IMAGE_SUFFIXES, printable, read_file
+from captioner.errors import ConfigError, DataError, ImageError
+
+_STANDARD_INPUT = "-"
+# Longer than any path: the operating system takes 4,096 bytes.
+_LONGEST_LINE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture to caption.
+
+    Attributes:
+        name: what its record calls it, different for every picture: its path, as `pathlib` writes what was given;
+            `shard.tar/000.jpg` in an archive; `table.parquet#12`, the 13th row of a table; `saved#train#12`. Bytes
+            that are no UTF-8 are lone surrogates, as `os.fsdecode` makes them.
+        relative: where it lies below the one folder, archive or table that was named; when more than one thing was
+            named, or a list, its whole name. Never absolute, never with "..".
+        source: a file to read, a file's bytes, or why the picture cannot be had: a broken archive, say, is one item.
+    """
+
+    name: str
+    relative: PurePosixPath
+    source: Path | bytes | ImageError = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `of` parts of the work, the `index`-th, from 1: the parts share nothing and are the whole together.
+
+    Which part a picture belongs to hangs on nothing but its `relative`, so that machines need not talk to each other.
+    Archives are dealt out whole, so that each is read by one machine; only the pictures of an archive that is named
+    alone are dealt out one by one.
+    """
+
+    index: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.of:
+            raise ConfigError(f"A shard must be one of 1/N to N/N, not {self.index}/{self.of}: count from 1.")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The shard that "3/8" means. Raises ConfigError when the text is no such thing."""
+        index, slash, of = text.partition("/")
+        if not (slash and index.isdecimal() and of.isdecimal()):
+            raise ConfigError(f"A shard must be given as i/N, the i-th of N parts, such as 3/8, not {text!r}.")
+        return cls(int(index), int(of))
+
+    def has(self, relative: PurePosixPath) -> bool:
+        """Whether what lies there belongs to this part."""
+        digest = blake2b(str(relative).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.of == self.index - 1
+
+
+def list_items(
+    named: Iterable[str | Path],
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    shard: Shard | None = None,
+    lines: IO[bytes] | None = None,
+) -> Iterator[Item]:
+    """Everything to caption, in the order given; what lies in a folder in the order of names (see `walk`).
+
+    Args:
+        named: files, taken whatever they are called; folders, searched to the bottom for pictures and archives;
+            tar archives; Parquet files; folders that `datasets` saved; and "-" for a list on standard input, one path
+            a line or, where the first line holds a NUL, a NUL after each (`find -print0`). A path of the list may be
+            any of the above, and the name of an `Item` in an archive. Blank lines are nothing.
+        include, exclude: patterns as `Globs` tells, for paths below what was named, and for files named by
+            themselves.
+        shard: the part of the whole that is wanted; `None` for all.
+        lines: what "-" reads; `None` for standard input.
+
+    Raises:
+        DataError: before the first item, when something named does not exist, or a folder named holds no picture.
+            Whatever is wrong later, or with a path of the list, is an item whose source is the error.
+    """
+    paths = list(dict.fromkeys(os.fspath(Path(each)) for each in named))
+    globs = Globs(tuple(include), tuple(exclude))
+    for path in paths:
+        if path != _STANDARD_INPUT:
+            _check(path, globs)
+    listing = _Listing(globs, shard)
+    return chain.from_iterable(
+        listing.listed(sys.stdin.buffer if lines is None else lines)
+        if path == _STANDARD_INPUT
+        else listing.named(path, alone=len(paths) == 1)
+        for path in paths
+    )
+
+
+def read_source(name: str) -> bytes:
+    """The bytes of the picture that an `Item` of this name stands for, as they are now.
+
+    Raises ImageError (kind "missing") when there is none any more, and for what else cannot be read.
+    """
+    if not os.path.exists(name):
+        for archive in map(str, PurePosixPath(name).parents):
+            if kind_of_file(archive) == "tar" and os.path.isfile(archive):
+                return read_tar_picture(archive, name.removeprefix(f"{archive}/"))
+    return read_file(name)
+
+
+def _check(path: str, globs: Globs) -> None:
+    """Raise DataError if there is nothing of this name, or a folder without anything to caption."""
+    if not os.path.exists(path):
+        raise DataError(f"A picture to caption must exist, but there is no {printable(path)}; check the name.")
+    if os.path.isdir(path) and next(walk(path, globs), None) is None:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        chosen = " that the patterns leave" if globs.include or globs.exclude else ""
+        raise DataError(f"A folder to caption must hold pictures ({known}){chosen}, but {printable(path)} holds none.")
+
+
+class _Listing:
+    """The items of one thing after another, by the same patterns and for the same shard."""
+
+    def __init__(self, globs: Globs, shard: Shard | None) -> None:
+        self._globs = globs
+        self._shard = shard
+
+    def named(self, path: str, *, alone: bool) -> Iterator[Item]:
+        """Everything to caption in something that is there: a file, a folder, an archive."""
+        if os.path.isdir(path):
+            yield from self._folder(path, alone=alone)
+            return
+        place = PurePosixPath(os.path.basename(path)) if alone else _harmless(path)
+        kind = kind_of_file(path)
+        if kind == "tar":
+            yield from self._archive(path, place, below="", alone=alone)
+        elif self._globs.wants(path) and self._has(place):
+            yield Item(path, place, Path(path))
+
+    def listed(self, lines: IO[bytes]) -> Iterator[Item]:
+        """Everything to caption in the things on a list; what is wrong with one of them is an item."""
+        for path in _paths(lines):
+            place = _harmless(path)
+            if os.path.exists(path):
+                try:
+                    _check(path, self._globs)
+                except DataError as error:
+                    if self._has(place):
+                        yield Item(path, place, ImageError(str(error), kind="missing"))
+                else:
+                    yield from self.named(path, alone=False)
+            elif self._globs.wants(path) and self._has(place):
+                yield Item(path, place, _source_or_error(path))
+
+    def _folder(self, path: str, *, alone: bool) -> Iterator[Item]:
+        root = PurePosixPath() if alone else _harmless(path)
+        for below, kind in walk(path, self._globs):
+            name, place = join(path, below), root / below
+            if kind == "tar":
+                yield from self._archive(name, place, below=below, alone=False)
+            elif self._has(place):
+                yield Item(name, place, kind if isinstance(kind, ImageError) else Path(name))
+
+    def _archive(self, path: str, place: PurePosixPath, *, below: str, alone: bool) -> Iterator[Item]:
+        """The pictures in an archive that lies `below` a folder, or ("") was named itself."""
+        whole = self._globs.includes(below or path)
+        root = PurePosixPath() if alone else place
+        if self._globs.leaves_out(below or path) or not (alone or self._has(place)):
+            return
+
+        def wanted(inside: str) -> bool:
+            inner = f"{below}/{inside}" if below else inside
+            chosen = not self._globs.leaves_out(inner) if whole else self._globs.wants(inner)
+            return chosen and (not alone or self._has(root / inside))
+
+        try:
+            for inside, source in tar_pictures(path, wanted):
+                if inside:
+                    yield Item(f"{path}/{inside}", root / inside, source)
+                elif self._has(place):
+                    assert isinstance(source, ImageError)
+                    yield Item(path, place, source)
+        except DataError as error:
+            # In a folder an archive may well hold other things.
+            if not below and self._has(place):
+                yield Item(path, place, ImageError(str(error), kind="not a picture"))
+
+    def _has(self, place: PurePosixPath) -> bool:
+        return self._shard is None or self._shard.has(place)
+
+
+def _harmless(path: str) -> PurePosixPath:
+    """A path without what leads out of the folder that it is put below."""
+    return PurePosixPath(*(part for part in PurePosixPath(path).parts if part != ".." and not part.startswith("/")))
+
+
+def _source_or_error(name: str) -> bytes | ImageError:
+    try:
+        return read_source(name)
+    except ImageError as error:
+        return error
+
+
+def _paths(lines: IO[bytes]) -> Iterator[str]:
+    """The paths on a list, one a line, or with a NUL after each if its first line has one."""
+    first = lines.readline(_LONGEST_LINE)
+    if b"\0" in first:
+        entries = _between_nuls(chain([first], iter(lambda: lines.read(_LONGEST_LINE), b"")))
+    else:
+        rest = iter(lambda: lines.readline(_LONGEST_LINE), b"")
+        entries = (line.rstrip(b"\r\n") for line in chain([first.removeprefix(b"\xef\xbb\xbf")], rest))
+    return (os.fspath(Path(os.fsdecode(entry))) for entry in entries if entry.strip())
+
+
+def _between_nuls(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    begun = b""
+    for piece in pieces:
+        *whole, begun = (begun + piece).split(b"\0")
+        yield from whole
+    yield begun
