@@ -33,10 +33,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises DataError when it cannot be written, or another process is writing it; `path` is then as it was.
     """
     unfinished = _unfinished(path)
-    with _told(path):
+    with told(path):
         handle = _begin(unfinished, path)
     try:
-        with _told(path):
+        with told(path):
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
@@ -64,10 +64,10 @@ class Growing:
         Raises DataError when the file cannot be written, or another process is writing to it.
         """
         self.path = path
-        with _told(path):
+        with told(path):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
-            with _told(path):
+            with told(path):
                 _lock(self._handle, path)
                 os.ftruncate(self._handle, 0 if fresh else self._end_of_last_line())
                 os.fsync(self._handle)
@@ -79,7 +79,7 @@ class Growing:
     def append(self, lines: bytes) -> None:
         """Add whole lines; when this returns they are on the disk. Raises DataError; nothing is half written then."""
         assert lines.endswith(b"\n"), "only whole lines are appended"
-        with _told(self.path):
+        with told(self.path):
             before = os.fstat(self._handle).st_size
             try:
                 rest = memoryview(lines)
@@ -148,8 +148,8 @@ def _lock(handle: int, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Any OSError within as the sentence a user can act on."""
+def told(path: Path) -> Iterator[None]:
+    """Any OSError within becomes a DataError: the sentence that says why `path` cannot be written, and what to do."""
     try:
         yield
     except OSError as error:
