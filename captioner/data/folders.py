@@ -49,13 +49,13 @@ def is_saved_dataset(folder: str) -> bool:
 
 @dataclass(frozen=True)
 class Globs:
-    """Which of the things below a folder are wanted: what an `include` matches (all if there is none), and no `exclude`.
+    """Which things below a folder are wanted: what an `include` matches (all if there is none), and no `exclude`.
 
     A pattern is matched, as by `fnmatch`, against the path below the folder, against the same with a slash in front
     and against the bare name: `*.png` is every PNG, `train/*` all that is below train, `/a.png` the one at the top,
     `**/small/*` what is in a folder small anywhere (`*` matches slashes too). The suffix is compared without regard
     to case, the rest with. An `exclude` that matches a folder or an archive leaves out all that is in it; an
-    `include` that matches an archive takes all of it.
+    `include` that matches an archive takes in all of it that no `exclude` matches.
     """
 
     include: Sequence[str] = ()
@@ -66,12 +66,16 @@ class Globs:
         return (not self.include or _matches(self.include, below)) and not self.leaves_out(below)
 
     def includes(self, below: str) -> bool:
-        """Whether an `include` names the thing at this path: an archive, all of which is then taken in."""
+        """Whether an `include` names the thing at this path: an archive, all of which is then wanted."""
         return _matches(self.include, below)
 
     def leaves_out(self, below: str) -> bool:
         """Whether an `exclude` names the thing at this path."""
         return _matches(self.exclude, below)
+
+    def worth_opening(self, kind: Kind, below: str) -> bool:
+        """Whether something at this path can be wanted: of an archive no `include` names, members still may be."""
+        return not self.leaves_out(below) if kind == "tar" else self.wants(below)
 
 
 def _matches(patterns: Sequence[str], below: str) -> bool:
@@ -122,7 +126,8 @@ def _entries(top: str, folder: str, globs: Globs) -> Iterator[tuple[str, Kind | 
     path = join(top, folder)
     inside = f"{folder}/" if folder else ""
     if is_saved_dataset(path):
-        yield folder, "saved"
+        if not folder or globs.worth_opening("saved", folder):
+            yield folder, "saved"
         return
     try:
         with os.scandir(path) as entries:
@@ -135,16 +140,11 @@ def _entries(top: str, folder: str, globs: Globs) -> Iterator[tuple[str, Kind | 
                     if _is_folder(entry):
                         if not globs.leaves_out(below):
                             subfolders.append(_Subfolder(below))
-                    elif (kind := kind_of_file(entry.name)) and _worth_opening(kind, below, globs):
+                    elif (kind := kind_of_file(entry.name)) and globs.worth_opening(kind, below):
                         yield below, kind
                 yield from subfolders
     except OSError as error:
         yield folder, _unreadable(path, error)
-
-
-def _worth_opening(kind: Kind, below: str, globs: Globs) -> bool:
-    # Of an archive that no `include` names, members may still be wanted.
-    return globs.wants(below) if kind == "picture" else not globs.leaves_out(below)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

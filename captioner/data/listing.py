@@ -6,19 +6,28 @@ of a record again. What the file system says comes first: a folder called `x.tar
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import IO, Self
+from typing import IO, Final, Self
 
 from captioner.data.archives import read_tar_picture, tar_pictures
-from captioner.data.folders import Globs, join, kind_of_file, walk
+from captioner.data.arrow_tables import parquet_pictures, read_parquet_row, read_saved_row, saved_pictures
+from captioner.data.folders import Globs, Kind, join, kind_of_file, walk
 from captioner.data.images import IMAGE_SUFFIXES, printable, read_file
 from captioner.errors import ConfigError, DataError, ImageError
 
+_Reader = Callable[[str, Callable[[str], bool]], Iterator[tuple[str, bytes | Path | ImageError]]]
+
 _STANDARD_INPUT = "-"
+# What reads the pictures in one, and what stands between its path and theirs.
+_READERS: Final[dict[Kind, tuple[_Reader, str]]] = {
+    "tar": (tar_pictures, "/"),
+    "table": (parquet_pictures, "#"),
+    "saved": (saved_pictures, "#"),
+}
 # Longer than any path: the operating system takes 4,096 bytes.
 _LONGEST_LINE = 1 << 16
 
@@ -118,6 +127,15 @@ def read_source(name: str) -> bytes:
         for archive in map(str, PurePosixPath(name).parents):
             if kind_of_file(archive) == "tar" and os.path.isfile(archive):
                 return read_tar_picture(archive, name.removeprefix(f"{archive}/"))
+        table, _, row = name.rpartition("#")
+        if row.isdecimal():
+            if kind_of_file(table) == "table" and os.path.isfile(table):
+                return read_parquet_row(table, int(row))
+            if os.path.isdir(table):
+                return read_saved_row(table, "", int(row))
+            folder, _, split = table.rpartition("#")
+            if os.path.isdir(folder):
+                return read_saved_row(folder, split, int(row))
     return read_file(name)
 
 
@@ -145,8 +163,8 @@ class _Listing:
             return
         place = PurePosixPath(os.path.basename(path)) if alone else _harmless(path)
         kind = kind_of_file(path)
-        if kind == "tar":
-            yield from self._archive(path, place, below="", alone=alone)
+        if kind in ("tar", "table"):
+            yield from self._archive(path, kind, place, below="", alone=alone)
         elif self._globs.wants(path) and self._has(place):
             yield Item(path, place, Path(path))
 
@@ -169,29 +187,33 @@ class _Listing:
         root = PurePosixPath() if alone else _harmless(path)
         for below, kind in walk(path, self._globs):
             name, place = join(path, below), root / below
-            if kind == "tar":
-                yield from self._archive(name, place, below=below, alone=False)
+            if isinstance(kind, ImageError):
+                if self._has(place):
+                    yield Item(name, place, kind)
+            elif kind != "picture":
+                yield from self._archive(name, kind, place, below=below, alone=alone and not below)
             elif self._has(place):
-                yield Item(name, place, kind if isinstance(kind, ImageError) else Path(name))
+                yield Item(name, place, Path(name))
 
-    def _archive(self, path: str, place: PurePosixPath, *, below: str, alone: bool) -> Iterator[Item]:
-        """The pictures in an archive that lies `below` a folder, or ("") was named itself."""
-        whole = self._globs.includes(below or path)
-        root = PurePosixPath() if alone else place
-        if self._globs.leaves_out(below or path) or not (alone or self._has(place)):
+    def _archive(self, path: str, kind: Kind, place: PurePosixPath, *, below: str, alone: bool) -> Iterator[Item]:
+        """The pictures in an archive or table that lies `below` a folder, or ("") was named itself."""
+        if not self._globs.worth_opening(kind, below or path) or not (alone or self._has(place)):
             return
+        root = PurePosixPath() if alone else place
+        whole = self._globs.includes(below or path)
 
         def wanted(inside: str) -> bool:
             inner = f"{below}/{inside}" if below else inside
             chosen = not self._globs.leaves_out(inner) if whole else self._globs.wants(inner)
-            return chosen and (not alone or self._has(root / inside))
+            # Rows have no names that a pattern could match.
+            return (kind != "tar" or chosen) and (not alone or self._has(root / inside.replace("#", "/")))
 
+        pictures, mark = _READERS[kind]
         try:
-            for inside, source in tar_pictures(path, wanted):
+            for inside, source in pictures(path, wanted):
                 if inside:
-                    yield Item(f"{path}/{inside}", root / inside, source)
+                    yield Item(path + mark + inside, root / inside.replace("#", "/"), source)
                 elif self._has(place):
-                    assert isinstance(source, ImageError)
                     yield Item(path, place, source)
         except DataError as error:
             # In a folder an archive may well hold other things.
