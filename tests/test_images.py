@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageDraw, features
+from PIL import Image, ImageCms, ImageDraw, PngImagePlugin, features
 
 from captioner.data.images import IMAGE_SUFFIXES, read_image
 from captioner.data.limits import MAX_SCANS
@@ -187,6 +187,19 @@ def test_broken_exif_counts_as_none(kind: str, exif: bytes) -> None:
     assert difference(read_image(encoded(scene(), kind, exif=exif)), scene()) < 8
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_orientation_told_by_xmp_alone_counts(kind: str) -> None:
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    stored = scene().transpose(STORED[6])
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        data = encoded(stored, kind, pnginfo=text)
+    else:
+        data = encoded(stored, kind, xmp=xmp)
+    assert difference(read_image(data), scene()) < 8
+
+
 # --- odd modes ------------------------------------------------------------------------------------------
 
 
@@ -299,6 +312,13 @@ def test_a_lab_tiff_comes_back_as_the_same_colours() -> None:
     assert difference(read_image(encoded(converted, "TIFF")), scene()) < 10
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("profile", ["sRGB", "broken"])
+def test_a_colour_profile_is_ignored_even_a_broken_one(kind: str, profile: str) -> None:
+    icc = b"no profile" if profile == "broken" else ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert read_image(encoded(scene(), kind, icc_profile=icc)) == read_image(encoded(scene(), kind))
+
+
 # --- arrays ---------------------------------------------------------------------------------------------
 
 
@@ -394,8 +414,11 @@ def test_giant_arrays_and_pillow_pictures_are_refused_as_well() -> None:
     refusal(Image.new("1", (20001, 2)))
 
 
-def test_a_thin_picture_is_read() -> None:
-    assert read_image(encoded(Image.new("L", (1, 20000)), "JPEG")).size == (1, 20000)
+@pytest.mark.parametrize("size", [(1, 20000), (20000, 1)])
+def test_a_thin_picture_is_read_and_a_thinner_one_refused(size: tuple[int, int]) -> None:
+    assert read_image(encoded(Image.new("L", size), "JPEG"), at_least=64).size == size
+    width, height = size
+    refusal(encoded(Image.new("L", (min(65500, width**2), min(65500, height**2))), "JPEG"))
 
 
 def test_a_scan_bomb_is_refused() -> None:
@@ -429,7 +452,7 @@ def test_a_file_heavier_than_the_limit_is_not_read(tmp_path: Path) -> None:
 # --- broken files ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("percent", [10, 50, 90])
+@pytest.mark.parametrize("percent", [10, 50, 90, 99])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_truncated_picture_is_refused(kind: str, percent: int, tmp_path: Path) -> None:
     data = encoded(noise(96, 96), kind)
@@ -470,6 +493,50 @@ def test_a_file_that_is_no_accepted_picture_is_told_what_it_is(data: bytes, hint
     assert hint in sentence
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [b"PK\x03\x04 an archive", b"<html><script>alert(1)</script></html>", encoded(Image.new("RGB", (9, 9)), "JPEG")],
+    ids=["archive", "web page", "second picture"],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
+def test_what_follows_the_end_of_a_picture_is_ignored(kind: str, tail: bytes) -> None:
+    data = encoded(scene(), kind)
+    assert read_image(data + tail) == read_image(data)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP"])
+def test_the_mere_beginning_of_a_picture_is_refused(data: bytes) -> None:
+    refusal(data)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("no such file.jpg", "missing"),
+        ("/", "unreadable"),
+        (b"hello", "not a picture"),
+        (b"", "damaged"),
+        (encoded(scene(), "PNG")[:-30], "damaged"),
+        (png(20_000, 20_000, depth=1, colour=0, rows=b""), "too large"),
+        (np.zeros(3), "unsuitable"),
+    ],
+)
+def test_an_error_says_its_kind(source: object, kind: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_image(source)  # type: ignore[arg-type]
+    assert caught.value.kind == kind
+
+
+def test_memory_that_runs_out_makes_a_picture_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("captioner.data.images.rgb", run_out)
+    with pytest.raises(ImageError, match="fit into the memory") as caught:
+        read_image(encoded(scene(), "PNG"))
+    assert caught.value.kind == "too large"
+
+
 def test_the_original_error_is_kept_as_the_cause() -> None:
     data = encoded(noise(96, 96), "JPEG")
     with pytest.raises(ImageError) as caught:
@@ -477,9 +544,10 @@ def test_the_original_error_is_kept_as_the_cause() -> None:
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_a_huge_text_chunk_is_refused_or_skipped_in_bounded_memory() -> None:
-    text = b"note\0\0" + zlib.compress(bytes(64_000_000), 1)
-    data = png(1, 1, depth=8, colour=0, rows=b"\0\0", chunks=((b"zTXt", text),))
+@pytest.mark.parametrize(("chunk", "beginning"), [(b"zTXt", b"note\0\0"), (b"iTXt", b"note\0\1\0\0\0")])
+def test_a_huge_text_chunk_is_refused_or_skipped_in_bounded_memory(chunk: bytes, beginning: bytes) -> None:
+    text = beginning + zlib.compress(bytes(64_000_000), 1)
+    data = png(1, 1, depth=8, colour=0, rows=b"\0\0", chunks=((chunk, text),))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refusal(data)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 20_000  # kB

@@ -73,14 +73,17 @@ class Desk:
         A decoder that was broken into may lay down anything, or cut the file short: so it is read, not mapped.
         """
         text_length, _ = HEADER.unpack(header)
-        reply = json.loads(os.pread(self.file, min(text_length, 1_000_000), self._text_place))
+        try:
+            reply = json.loads(os.pread(self.file, min(text_length, 100_000), self._text_place))
+        except (ValueError, RecursionError) as error:
+            raise ValueError("the reply is no JSON") from error
         if reply is None:
             pixels = np.empty(self._shape, np.uint8)
             if os.preadv(self.file, [pixels.data], 0) != pixels.nbytes:
-                raise ValueError("the pixels are incomplete")
+                raise ValueError("the reply is incomplete")
             return pixels
         if not isinstance(reply, dict) or reply.get("kind") not in get_args(ImageErrorKind):
-            raise ValueError("neither pixels nor an error came")
+            raise ValueError("the reply is neither pixels nor an error")
         return ImageError(str(reply.get("error")), kind=reply["kind"])
 
     def digest(self) -> str | None:
