@@ -66,7 +66,14 @@ class TrainingConfig:
 
     seed: int = 0
     epochs: int = 30
+    min_steps: int = 0
+    """A small collection is seen more often than `epochs` times, until so many batches are learnt."""
+    max_steps: int | None = None
+    """A large collection is seen less often, so that no more batches are learnt."""
     pictures_per_batch: int = 50
+    """Of all processes together; the gradient is the mean over all their words."""
+    pictures_at_once: int | None = None
+    """Compute a batch in parts of so many pictures in each process: less memory, the same gradient."""
     learning_rate: float = 5e-4
     """The highest rate: reached after the warm-up, then lowered along a cosine to zero."""
     warmup_steps: int = 200
@@ -77,8 +84,14 @@ class TrainingConfig:
     """The share of previous words that, in the last epoch, are the model's own; it grows linearly from 0."""
     average_decay: float = 0.999
     """Decay per step of the exponential average of the weights, which is what is evaluated and kept."""
+    evaluations: int | None = None
+    """How often the development pictures are captioned, evenly spread over the run; after every epoch if not given."""
     patience: int = 5
-    """Stop after so many epochs without a better development CIDEr-D."""
+    """Stop after so many evaluations without a better development CIDEr-D."""
+    max_skipped: int = 5
+    """A batch whose loss or gradient is not finite, or whose loss explodes, is skipped; stop after so many in a row."""
+    save_seconds: float = 300.0
+    """Save the state of the run at least so often, beside after every evaluation."""
     bf16: Literal["auto", "always", "never"] = "auto"
     """bfloat16 matrix products; `auto`: where the processor has instructions for them."""
 
@@ -126,19 +139,22 @@ Settings = TypeVar("Settings")
 
 _AT_LEAST_ONE = {
     *("min_count", "size", "hidden_size", "embedding_size", "attention_size"),
-    *("epochs", "pictures_per_batch", "patience", "beam_width", "max_length", "groups"),
+    *("epochs", "max_steps", "pictures_per_batch", "pictures_at_once", "evaluations", "patience", "max_skipped"),
+    *("beam_width", "max_length", "groups"),
 }
 _AT_MOST_ONE = {"dropout", "label_smoothing", "scheduled_sampling", "average_decay", "top_p"}
 """Numbers with a limit; every other is 0 or more."""
 
 
-def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
-    """The recipe at `path` (None: every default) with `overrides` such as `"training.epochs=3"` applied.
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), *, base: Config | None = None) -> Config:
+    """The recipe at `path` (None: an empty one) with `overrides` such as `"training.epochs=3"` applied.
+
+    What it leaves open is as in `base`; by default every setting has its default.
 
     Raises ConfigError when the file cannot be read, is not TOML, or names an unknown setting.
     """
-    recipe = from_dict(Config, {} if path is None else _read_toml(Path(path)))
-    return override(recipe, overrides)
+    recipe = {} if path is None else _read_toml(Path(path))
+    return override(from_dict(Config, _merge(to_dict(base or Config()), recipe)), overrides)
 
 
 def override(config: Config, lines: Iterable[str]) -> Config:
@@ -184,7 +200,8 @@ def _check(hint: Any, value: Any, label: str) -> Any:
     if hint is float and type(value) is int:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{label} must be of type {getattr(hint, '__name__', hint)}, but {value!r} came.")
+        kind = hint[0] if isinstance(hint, tuple) else hint  # of "a number or absent" the number can be given
+        raise ConfigError(f"{label} must be of type {kind.__name__}, but {value!r} came.")
     if isinstance(value, int | float) and not isinstance(value, bool):
         _check_range(value, label)
     return value

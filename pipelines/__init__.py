@@ -45,7 +45,8 @@ def take_folder(out: Path, *, marker: str) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        foreign = any(out.iterdir()) and not (out / marker).exists()
+        # What is hidden was left by a run that died while it wrote its first file.
+        foreign = any(path.name[0] != "." for path in out.iterdir()) and not (out / marker).exists()
     except OSError as error:
         raise DataError(f"--out must be a folder that can be made, but {out} cannot be ({error.strerror}).") from error
     if foreign:

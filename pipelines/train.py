@@ -1,90 +1,152 @@
-"""Train a captioner on a prepared collection.
+"""Train a captioner on a prepared collection, from nothing or from an older model, in one process or several.
 
 captioner train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k
 captioner train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k --resume
+captioner train configs/custom.toml --data data/mine --from default --out runs/mine
+torchrun --nproc-per-node=2 -m captioner.pipelines.train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.errors import DataError, TrainingError
+from captioner.errors import CaptionerError, DataError, TrainingError
 
 from . import run, take_folder
 
 if TYPE_CHECKING:
     import datasets
-    from rich.progress import Progress
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
+    from captioner.config import Config
+    from captioner.data.features import CaptionedFeatures
     from captioner.model.captioning import CaptioningModel
-    from captioner.training.loop import CaptionedFeatures
+    from captioner.training.events import Event
+    from captioner.training.processes import Processes
+
+STOPPED = 75
+"""The exit code of a run that was stopped and goes on with --resume: EX_TEMPFAIL of sysexits.h."""
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML file of settings, such as configs/flickr8k.toml.")],
     data: Annotated[Path, typer.Option(help="A folder that `captioner prepare` wrote.")],
     out: Annotated[Path, typer.Option(help="The folder of this run; the model ends in its `best`.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="A model folder to begin from, or `default` for the shipped model.")
+    ] = None,
     set: Annotated[list[str], typer.Option(help="Override a setting: training.epochs=3. Repeatable.")] = [],  # noqa: B006
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out where it stood.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
 ) -> None:
-    """Teach a decoder to caption the pictures of a collection; the CNN stays as it is."""
-    import torch
+    """Teach a decoder to caption the pictures of a collection; the CNN stays as it is.
+
+    Ctrl-C and SIGTERM stop after the step at hand, with exit code 75; even after `kill -9` the same command with
+    --resume ends in the same model.
+    """
     from rich.console import Console
 
-    from captioner.config import load_config
-    from captioner.data.sources import load_collection
-    from captioner.model.captioning import build_model
-    from captioner.model.device import choose_device
-    from captioner.text.vocabulary import Vocabulary
-    from captioner.training.loop import EpochDone, Interrupted, StepDone, fit
+    from captioner.training.loop import Interrupted
+    from captioner.training.processes import join_processes
 
-    config = load_config(recipe, set)
+    first = os.environ.get("RANK", "0") == "0"
+    console = Console(stderr=True, quiet=not first)
+    try:
+        with join_processes(device) as (processes, device):
+            _train(recipe, data, out, start, set, resume, device, processes=processes, console=console)
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        console.print(str(stopped) or "Stopped; what was finished is kept: the same command goes on from there.")
+        raise typer.Exit(STOPPED) from stopped
+    except CaptionerError:
+        if first:
+            raise
+        raise typer.Exit(2) from None  # every process fails alike, and the first one says why
+    console.print(f"The model is in {out / 'best'}. `captioner calibrate` will tell it how sure it may be.")
+
+
+def _train(
+    recipe: Path,
+    data: Path,
+    out: Path,
+    start: str | None,
+    overrides: list[str],
+    resume: bool,
+    device: str | None,
+    *,
+    processes: "Processes",
+    console: "Console",
+) -> None:
+    from captioner.config import load_config
+    from captioner.data.collection import load_collection
+    from captioner.model.checkpoint import load_checkpoint
+    from captioner.model.device import choose_device
+    from captioner.training.loop import fit
+    from captioner.training.warm_start import settings_kept
+
+    old = None if start is None else load_checkpoint(_folder(start))
+    config = load_config(recipe, overrides, base=None if old is None else settings_kept(old))
     if not resume and (out / "state.pt").exists():
         raise TrainingError(f"There is a run in {out} already; go on with --resume, or choose another --out.")
     collection = load_collection(data)
     if missing := [split for split in ("train", "validation") if split not in collection]:
         raise DataError(f"Training needs the splits train and validation, but {data} has no {missing[0]}.")
-    torch.manual_seed(config.training.seed)
-    captions = (caption for row in collection["train"]["captions"] for caption in row)
-    vocabulary = Vocabulary.fit(captions, min_count=config.vocabulary.min_count, units=config.vocabulary.units)
-    model = build_model(config, vocabulary)
-    model.to(choose_device(device))
-    take_folder(out, marker="recipe.json")
-
-    console = Console(stderr=True)
-    console.print(_summary(model, collection))
+    captions = [caption for row in collection["train"]["captions"] for caption in row]
+    model = _model(config, captions, old).to(choose_device(device))
+    if processes.first:
+        take_folder(out, marker="metrics.jsonl")
+    console.print(_summary(model, collection, old, processes))
     with _progress(console) as progress:
         views = 2 if config.encoder.mirrored else 1
-        training = _features(model, collection["train"], data, views, progress)
-        validation = _features(model, collection["validation"], data, 1, progress)
+        training = _features(model, collection["train"], data, views, progress, processes)
+        validation = _features(model, collection["validation"], data, 1, progress, processes)
         bar = progress.add_task("Training", total=None)
-        try:
-            for event in fit(model, training, validation, folder=out, resume=resume):
-                if isinstance(event, StepDone):
-                    done, total = event.epoch * event.steps + event.step, config.training.epochs * event.steps
-                    rate = event.words / event.seconds
-                    told = f"Epoch {event.epoch + 1}  loss {event.loss:.3f}  {rate:,.0f} words/s"
-                    progress.update(bar, completed=done, total=total, description=told)
-                elif isinstance(event, EpochDone):
-                    mark = "  best" if event.best else ""
-                    progress.console.print(
-                        f"Epoch {event.epoch + 1:3}  loss {event.loss:.4f}  greedy CIDEr-D {event.cider_d:6.2f}  "
-                        f"BLEU-4 {event.bleu_4:5.2f}{mark}"
-                    )
-        except Interrupted as stopped:
-            console.print(str(stopped))
-            raise typer.Exit(130) from stopped
-    console.print(f"The model is in {out / 'best'}.")
+        for event in fit(
+            model,
+            training,
+            validation,
+            folder=out,
+            resume=resume,
+            evaluate_first=old is not None,
+            processes=processes,
+        ):
+            _show(event, bar, progress)
+
+
+def _model(config: "Config", captions: list[str], old: "CaptioningModel | None") -> "CaptioningModel":
+    """The network to train, on the CPU: a new one, or one that begins from an old one."""
+    import torch
+
+    from captioner.model.captioning import build_model
+    from captioner.text.vocabulary import Vocabulary
+    from captioner.training.warm_start import warm_start
+
+    if old is not None:
+        return warm_start(old, config, captions)
+    torch.manual_seed(config.training.seed)
+    words = config.vocabulary
+    return build_model(config, Vocabulary.fit(captions, min_count=words.min_count, units=words.units))
+
+
+def _folder(model: str) -> Path:
+    import captioner.pretrained
+
+    return Path(captioner.pretrained.__file__).parent if model == "default" else Path(model)
 
 
 def _features(
-    model: "CaptioningModel", rows: "datasets.Dataset", data: Path, views: int, progress: "Progress"
+    model: "CaptioningModel",
+    rows: "datasets.Dataset",
+    data: Path,
+    views: int,
+    progress: "Progress",
+    processes: "Processes",
 ) -> "CaptionedFeatures":
     """The features of a split, computed now unless they are in the collection's folder already."""
-    from captioner.data.features import region_features
-    from captioner.training.loop import CaptionedFeatures, uses_bf16
+    from captioner.data.features import CaptionedFeatures, region_features
+    from captioner.training.learner import uses_bf16
 
     task = progress.add_task(f"Looking at {len(rows)} pictures", total=len(rows))
     features = region_features(
@@ -95,21 +157,56 @@ def _features(
         views=views,
         device=model.device,
         bf16=uses_bf16(model.config.training, model.device),
+        process=processes.rank,
+        processes=processes.count,
         done=lambda count: progress.update(task, completed=count),
     )
     progress.remove_task(task)
-    return CaptionedFeatures(features, list(rows["captions"]))
+    return CaptionedFeatures(features, list(rows["captions"]), list(rows["image_id"]))
 
 
-def _summary(model: "CaptioningModel", collection: "datasets.DatasetDict") -> str:
+def _show(event: "Event", bar: "TaskID", progress: "Progress") -> None:
+    """One event of the run: the bar moves, and what is worth a line gets one."""
+    from captioner.training.events import Evaluated, MemoryShort, StepDone, StepSkipped
+
+    match event:
+        case StepDone():
+            rate = event.words / event.seconds
+            told = f"Epoch {event.epoch + 1}  loss {event.loss:.3f}  {rate:,.0f} words/s"
+            progress.update(bar, completed=event.step, total=event.steps, description=told)
+        case StepSkipped():
+            progress.console.print(
+                f"Batch {event.step} has the loss {event.loss:.4g} and is skipped: {', '.join(event.pictures)}"
+            )
+        case MemoryShort():
+            progress.console.print(
+                f"Memory is short: from now on {event.pictures_at_once} pictures at once, with the same result."
+            )
+        case Evaluated():
+            loss = "before training" if event.loss is None else f"loss {event.loss:.4f}"
+            progress.console.print(
+                f"Epoch {event.epoch:6.2f}  {loss:15}  greedy CIDEr-D {event.cider_d:6.2f}  "
+                f"BLEU-4 {event.bleu_4:5.2f}{'  best' if event.best else ''}"
+            )
+
+
+def _summary(
+    model: "CaptioningModel",
+    collection: "datasets.DatasetDict",
+    old: "CaptioningModel | None",
+    processes: "Processes",
+) -> str:
     parameters = sum(parameter.numel() for parameter in model.decoder.parameters())
+    new = "" if old is None else f" ({len(model.vocabulary) - len(old.vocabulary):,} of them new)"
+    together = f" in {processes.count} processes" if processes.count > 1 else ""
     return (
         f"{len(collection['train'])} training and {len(collection['validation'])} development pictures, "
-        f"{len(model.vocabulary):,} words, a decoder of {parameters / 1e6:.1f} million parameters on {model.device}."
+        f"{len(model.vocabulary):,} words{new}, a decoder of {parameters / 1e6:.1f} million parameters on "
+        f"{model.device}{together}."
     )
 
 
-def _progress(console: "object") -> "Progress":
+def _progress(console: "Console") -> "Progress":
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -119,7 +216,7 @@ def _progress(console: "object") -> "Progress":
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console)  # type: ignore[arg-type]
+    return Progress(*columns, console=console)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes as if nothing had happened, it stops with a sentence."""
+"""Training: it learns, it goes on as if nothing had happened, it stops with a sentence."""
 
 from __future__ import annotations
 
@@ -6,147 +6,227 @@ import json
 import math
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from captioner.config import SearchConfig
-from captioner.data.batches import pad
-from captioner.errors import TrainingError
-from captioner.model.captioning import CaptioningModel
+from captioner.errors import DataError, TrainingError
 from captioner.model.checkpoint import load_checkpoint
-from captioner.text.vocabulary import PADDING
-from captioner.training.loop import CaptionedFeatures, EpochDone, Interrupted, StepDone, fit
-from captioner.training.objectives import cross_entropy, teacher_forcing
-from tests.conftest import SENTENCES, tiny_model
-
-
-def model_to_train(**settings: object) -> CaptioningModel:
-    model = tiny_model()
-    chosen = {"epochs": 3, "pictures_per_batch": 4, "learning_rate": 0.01, "warmup_steps": 2, "bf16": "never"}
-    training = replace(model.config.training, **{**chosen, **settings})  # type: ignore[arg-type]
-    model.config = replace(model.config, training=training)
-    return model
-
-
-def some_pictures(model: CaptioningModel, count: int, views: int) -> CaptionedFeatures:
-    """Pictures whose features are random but tell which of the sentences is theirs."""
-    random = np.random.default_rng(count)
-    features = random.random((count, views, model.encoder.regions, model.encoder.feature_size)).astype(np.float16)
-    captions = []
-    for picture in range(count):
-        features[picture, :, :, 100 * (picture % 3) : 100 * (picture % 3) + 100] += 3
-        captions.append([SENTENCES[picture % 3], SENTENCES[picture % 3]])
-    return CaptionedFeatures(features, captions)
-
-
-def run(model: CaptioningModel, folder: Path, **options: bool) -> list[StepDone | EpochDone]:
-    return list(fit(model, some_pictures(model, 22, 2), some_pictures(model, 6, 1), folder=folder, **options))
-
-
-def losses(events: list[StepDone | EpochDone]) -> list[float]:
-    return [event.loss for event in events if isinstance(event, StepDone)]
+from captioner.training.events import StepDone, StepSkipped
+from captioner.training.loop import Interrupted, fit
+from captioner.training.run_folder import RunFolder
+from captioner.training.run_state import RunState
+from tests.conftest import SENTENCES
+from tests.training import begin, evaluations, losses, model_to_train, some_pictures, train
 
 
 def test_it_learns_to_tell_three_pictures_apart(tmp_path: Path) -> None:
     model = model_to_train(epochs=40, average_decay=0.9, label_smoothing=0.0, patience=40)
-    events = run(model, tmp_path)
-    epochs = [event for event in events if isinstance(event, EpochDone)]
-    assert epochs[-1].loss < 0.25 * epochs[0].loss
-    assert epochs[-1].bleu_4 > 90
+    scores = evaluations(train(model, tmp_path))
+    assert scores[-1].loss < 0.25 * scores[0].loss
+    assert scores[-1].bleu_4 > 90
     best = load_checkpoint(tmp_path / "best")
-    [[caption]] = best.search(
-        torch.from_numpy(some_pictures(model, 6, 1).features[1:2, 0].astype(np.float32)), SearchConfig(beam_width=1)
-    )
+    features = torch.from_numpy(some_pictures(model, 6, 1).features.read(np.array([1])))
+    [[caption]] = best.search(features, SearchConfig(beam_width=1))
     assert " ".join(best.vocabulary.decode(caption.words)) == SENTENCES[1]
 
 
 def test_a_run_leaves_its_recipe_environment_and_metrics(tmp_path: Path) -> None:
-    run(model_to_train(), tmp_path)
+    train(model_to_train(), tmp_path)
     metrics = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in metrics] == [0, 1, 2]
+    assert [(line["epoch"], line["step"]) for line in metrics] == [(1, 6), (2, 12), (3, 18)]
     assert json.loads((tmp_path / "recipe.json").read_text())["training"]["epochs"] == 3
     assert json.loads((tmp_path / "environment.json").read_text())["torch"] == torch.__version__
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 6, 9])
-def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path, stop_after: int) -> None:
-    """Ctrl-C after any step, then --resume: the losses are those of the run that was never stopped."""
+@pytest.mark.parametrize("stop_after", [1, 6, 9])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path, stop_after: int, number: int) -> None:
+    """Ctrl-C or SIGTERM after any step, then --resume: the losses are those of the run that was never stopped."""
     settings = {"scheduled_sampling": 0.5}
-    whole = run(model_to_train(**settings), tmp_path / "whole")
-    model = model_to_train(**settings)
-    before: list[float] = []
-    events = fit(model, some_pictures(model, 22, 2), some_pictures(model, 6, 1), folder=tmp_path / "stopped")
-
-    def watch_and_stop() -> None:
-        for event in events:
-            before.extend(losses([event]))
-            if len(before) == stop_after:
-                os.kill(os.getpid(), signal.SIGINT)
-
+    whole = losses(train(model_to_train(**settings), tmp_path / "whole"))
     with pytest.raises(Interrupted, match="--resume"):
-        watch_and_stop()
-    after = losses(run(model_to_train(**settings), tmp_path / "stopped", resume=True))
-    assert before + after == losses(whole)
-    assert _scores(tmp_path / "stopped") == _scores(tmp_path / "whole")
+        begin(model_to_train(**settings), tmp_path / "stopped", then=number, after=stop_after)
+    after = losses(train(model_to_train(**settings), tmp_path / "stopped", resume=True))
+    assert after == whole[stop_after:]
+    assert_same_result(tmp_path / "stopped", tmp_path / "whole")
 
 
-def _scores(folder: Path) -> list[tuple[float, float, float]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [(line["loss"], line["cider_d"], line["bleu_4"]) for line in lines]
+@pytest.mark.parametrize("save_seconds", [0.0, 300.0])
+def test_a_run_that_dies_goes_on_from_its_last_state_bit_for_bit(tmp_path: Path, save_seconds: float) -> None:
+    """States are saved at every step, or only after evaluations: what follows them is learnt again, alike."""
+    whole = losses(train(model_to_train(), tmp_path / "whole"))
+    begin(model_to_train(save_seconds=save_seconds), tmp_path / "died", after=9)
+    # The state is saved after a step was told: the ninth, or else the sixth, which ended an epoch.
+    again = losses(train(model_to_train(save_seconds=save_seconds), tmp_path / "died", resume=True))
+    assert again == whole[8 if save_seconds == 0 else 6 :]
+    assert_same_result(tmp_path / "died", tmp_path / "whole")
+
+
+def test_a_run_that_dies_before_its_first_step_begins_again(tmp_path: Path) -> None:
+    whole = losses(train(model_to_train(), tmp_path / "whole"))
+    assert losses(train(model_to_train(), tmp_path / "new", resume=True)) == whole
+    begin(model_to_train(), tmp_path / "died", after=1)
+    assert losses(train(model_to_train(), tmp_path / "died", resume=True)) == whole
+
+
+def test_metrics_are_those_of_the_state_however_the_run_ended(tmp_path: Path) -> None:
+    """Torn by a crash, doubled by hand: a run that goes on brings them in line."""
+    begin(model_to_train(), tmp_path, after=13)
+    metrics = tmp_path / "metrics.jsonl"
+    whole = metrics.read_text()
+    metrics.write_text(f'{whole}{whole}{{"epoch": 3.0, "ste')
+    begin(model_to_train(), tmp_path, after=1, resume=True)
+    assert metrics.read_text() == whole
+    assert len(whole.splitlines()) == 2
+
+
+def assert_same_result(one: Path, other: Path) -> None:
+    """The same weights to the last bit and the same figures, but for the time they took."""
+    states = [torch.load(folder / "state.pt", weights_only=True) for folder in (one, other)]
+    for name, tensor in states[0]["average"].items():
+        assert torch.equal(tensor, states[1]["average"][name]), name
+    assert (one / "best" / "model.safetensors").read_bytes() == (other / "best" / "model.safetensors").read_bytes()
+    figures = [
+        [
+            {name: value for name, value in json.loads(line).items() if "second" not in name}
+            for line in (folder / "metrics.jsonl").read_text().splitlines()
+        ]
+        for folder in (one, other)
+    ]
+    assert figures[0] == figures[1]
 
 
 def test_ctrl_c_works_as_before_once_training_is_over(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    run(model_to_train(epochs=1), tmp_path)
+    train(model_to_train(epochs=1), tmp_path)
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_resuming_what_never_began_or_has_another_recipe_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="only be resumed once it has begun"):
-        run(model_to_train(), tmp_path, resume=True)
-    run(model_to_train(), tmp_path)
-    with pytest.raises(TrainingError, match="its own recipe"):
-        run(model_to_train(learning_rate=0.5), tmp_path, resume=True)
+def test_another_recipe_or_other_weights_to_begin_with_cannot_go_on(tmp_path: Path) -> None:
+    train(model_to_train(), tmp_path)
+    with pytest.raises(TrainingError, match="its own recipe, collection and --from"):
+        train(model_to_train(learning_rate=0.5), tmp_path, resume=True)
+    other = model_to_train()
+    with torch.no_grad():
+        other.decoder.output_bias += 1
+    with pytest.raises(TrainingError, match="its own recipe, collection and --from"):
+        train(other, tmp_path, resume=True)
+
+
+def test_how_a_batch_is_computed_may_change_when_a_run_goes_on(tmp_path: Path) -> None:
+    begin(model_to_train(), tmp_path, after=7)
+    assert len(losses(train(model_to_train(pictures_at_once=2, save_seconds=1.0), tmp_path, resume=True))) == 12
+
+
+def test_a_damaged_state_is_one_sentence(tmp_path: Path) -> None:
+    train(model_to_train(epochs=1), tmp_path)
+    state = (tmp_path / "state.pt").read_bytes()
+    (tmp_path / "state.pt").write_bytes(state[: len(state) // 2])
+    with pytest.raises(TrainingError, match="is damaged"):
+        train(model_to_train(epochs=1), tmp_path, resume=True)
+
+
+def test_two_runs_never_train_into_one_folder(tmp_path: Path) -> None:
+    model = model_to_train()
+    first = fit(model, some_pictures(model, 22, 2), some_pictures(model, 6, 1), folder=tmp_path)
+    next(first)
+    with pytest.raises(DataError, match="Only one process at a time"):
+        train(model_to_train(), tmp_path, resume=True)
+    first.close()
+    train(model_to_train(), tmp_path, resume=True)
 
 
 def test_it_stops_early_when_the_development_score_no_longer_rises(tmp_path: Path) -> None:
-    events = run(model_to_train(epochs=50, learning_rate=0.0, patience=2), tmp_path)
-    assert [event.best for event in events if isinstance(event, EpochDone)] == [True, False, False]
+    events = train(model_to_train(epochs=50, learning_rate=0.0, patience=2), tmp_path)
+    assert [event.best for event in evaluations(events)] == [True, False, False]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_a_sentence(tmp_path: Path) -> None:
+def test_what_a_run_begins_with_is_measured_and_kept_if_nothing_better_comes(tmp_path: Path) -> None:
+    model = model_to_train(learning_rate=0.0, epochs=1)
+    before = model.decoder.output_bias.detach().clone()
+    first, last = evaluations(train(model, tmp_path, evaluate_first=True))
+    assert (first.step, first.loss, first.best, last.best) == (0, None, True, False)
+    assert torch.equal(load_checkpoint(tmp_path / "best").decoder.output_bias, before)
+
+
+def test_a_batch_that_cannot_be_learnt_is_skipped_counted_and_named(tmp_path: Path) -> None:
+    """One picture has features that are no numbers: its batch changes nothing, once an epoch."""
     model = model_to_train()
+    pictures = some_pictures(model, 22, 2)
+    pictures.features._parts[0][7] = np.nan
+    events = list(fit(model, pictures, some_pictures(model, 6, 1), folder=tmp_path))
+    skipped = [event for event in events if isinstance(event, StepSkipped)]
+    assert len(skipped) == 3
+    assert all("7.jpg" in event.pictures and len(event.pictures) <= 4 for event in skipped)
+    assert [event.skipped for event in evaluations(events)] == [1, 1, 1]
+    assert all(bool(weights.isfinite().all()) for weights in model.decoder.parameters())
+
+
+@pytest.mark.parametrize("level", [math.nan, 1000.0])
+def test_when_batch_after_batch_cannot_be_learnt_the_run_stops_with_the_weights_before_them(
+    tmp_path: Path, level: float
+) -> None:
+    """The loss becomes not a number, or explodes: what is kept is the state before."""
+    model = model_to_train()
+    events = fit(model, some_pictures(model, 22, 2), some_pictures(model, 6, 1), folder=tmp_path)
+    while not (isinstance(event := next(events), StepDone) and event.step == 8):
+        pass
+    learnt = model.decoder.output.weight.detach().clone()
     with torch.no_grad():
-        model.decoder.output_bias[5] = math.nan
-    with pytest.raises(TrainingError, match="must stay finite"):
-        run(model, tmp_path)
+        model.decoder.output_bias[5] = level
+    with pytest.raises(TrainingError, match=r"5 batches in a row could not be learnt .*\d+\.jpg"):
+        list(events)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["progress"]["step"] == 13
+    assert torch.equal(state["decoder"]["output.weight"], learnt)
 
 
-def test_padding_changes_no_loss() -> None:
-    model = tiny_model(dropout=0.0)
-    features = torch.rand(2, model.encoder.regions, model.encoder.feature_size)
-    short, long = model.vocabulary.encode(SENTENCES[0]), model.vocabulary.encode(SENTENCES[1] + " " + SENTENCES[2])
-    options = {"label_smoothing": 0.1, "own_words": 0.0}
-    alone = [
-        cross_entropy(model.decoder, features[i : i + 1], pad([[w]]), **options) for i, w in enumerate((short, long))
-    ]
-    together = cross_entropy(model.decoder, features, pad([[short], [long]]), **options)
-    words = [loss.words for loss in alone]
-    mean = (alone[0].mean * words[0] + alone[1].mean * words[1]) / sum(words)
-    assert together.words == sum(words)
-    torch.testing.assert_close(together.mean, mean)
+def test_a_full_disk_stops_the_run_with_a_sentence_and_costs_no_earlier_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(model_to_train(), tmp_path, after=7)
+    before = (tmp_path / "state.pt").read_bytes()
+
+    def no_room(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(DataError, match="make room"):
+        train(model_to_train(), tmp_path, resume=True)
+    monkeypatch.undo()
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert len(losses(train(model_to_train(), tmp_path, resume=True))) == 12
 
 
-def test_the_loss_is_the_mean_negative_log_probability_of_the_target_words() -> None:
-    model = tiny_model(dropout=0.0)
-    features = torch.rand(1, model.encoder.regions, model.encoder.feature_size)
-    words = pad([[model.vocabulary.encode(SENTENCES[0])]])
-    logits = model.decoder.score(teacher_forcing(model.decoder, features, words.inputs))
-    by_hand = -F.log_softmax(logits, -1).gather(-1, words.targets.unsqueeze(-1))[words.targets != PADDING].mean()
-    loss = cross_entropy(model.decoder, features, words, label_smoothing=0.0, own_words=0.0)
-    torch.testing.assert_close(loss.mean, by_hand)
+def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full from the second evaluation on: `best/` is whole, and the run goes on from the first."""
+    saves = 0
+    save = RunState.save
+
+    def save_twice(state: RunState, path: Path) -> None:
+        nonlocal saves
+        saves += 1
+        if saves > 2:  # at the beginning, and after the first epoch
+            raise DataError("the disk is full")
+        save(state, path)
+
+    monkeypatch.setattr(RunState, "save", save_twice)
+    with pytest.raises(DataError, match="full"):
+        train(model_to_train(), tmp_path)
+    monkeypatch.undo()
+    load_checkpoint(tmp_path / "best")
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+    assert len(losses(train(model_to_train(), tmp_path, resume=True))) == 12
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    model = model_to_train()
+    with pytest.raises(DataError, match="cannot be written"):
+        RunFolder(
+            tmp_path / "file" / "run", RunState(model, model.config.training, steps=1, identity=""), device=model.device
+        )

@@ -1,15 +1,19 @@
-"""Region features, computed once by a frozen encoder and memory-mapped from disk.
+"""Region features, computed once by a frozen encoder, kept in files of some hundred pictures and memory-mapped.
 
-A file of features belongs to one encoder and one collection: its name carries both fingerprints, so a changed
-encoder, preprocessing or collection never meets stale features.
+The files belong to one encoder and one collection: their folder's name carries both fingerprints, so a changed
+encoder, preprocessing or collection never meets stale features. A file's own name carries the checksum of what it
+holds, and it is there whole or not at all: a run that is killed goes on with the next file, several processes share
+the work by computing every n-th, and a file that was damaged since is found before anything is learnt from it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +22,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from captioner.durable import whole_file
+from captioner.errors import DataError
 
 VIEWS = ("original", "mirrored")
 
@@ -37,6 +44,40 @@ class PictureEncoder(Protocol):
         ...
 
 
+class RegionFeatures:
+    """The features of many pictures, (pictures, views, regions, feature_size); the first view is the picture itself.
+
+    They lie in one or more arrays, all but the last with the same number of pictures.
+    """
+
+    def __init__(self, parts: Sequence[NDArray[np.float16]]) -> None:
+        self._parts = parts
+        self.shape: tuple[int, ...] = (sum(len(part) for part in parts), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, pictures: NDArray[np.integer], views: NDArray[np.integer] | int = 0) -> NDArray[np.float32]:
+        """Features (chosen pictures, regions, feature_size) of the pictures with these numbers, one view of each."""
+        views = np.broadcast_to(views, pictures.shape)
+        chosen = np.empty((len(pictures), *self.shape[2:]), dtype=np.float32)
+        numbers, rows = np.divmod(pictures, len(self._parts[0]))
+        for number in np.unique(numbers):
+            here = numbers == number
+            chosen[here] = self._parts[number][rows[here], views[here]]
+        return chosen
+
+
+@dataclass(frozen=True)
+class CaptionedFeatures:
+    """Pictures as region features, with their reference captions."""
+
+    features: RegionFeatures
+    captions: list[list[str]]
+    names: list[str]
+    """What each picture is called, to tell people which one is meant."""
+
+
 def region_features(
     rows: datasets.Dataset,
     encoder: PictureEncoder,
@@ -46,36 +87,93 @@ def region_features(
     views: int,
     device: torch.device,
     bf16: bool,
+    process: int = 0,
+    processes: int = 1,
     batch_size: int = 32,
+    pictures_per_file: int = 256,
     done: Callable[[int], None] = lambda pictures: None,
-) -> NDArray[np.float16]:
-    """Features (pictures, views, regions, feature_size) of a split's pictures, a memory map of a file in `folder`.
+) -> RegionFeatures:
+    """The features of a split's pictures, memory-mapped from files below `folder`.
 
     `read` turns a picture's file into the encoder's pixels. With two `views` the second is of the mirror image;
-    `bf16` computes in bfloat16. Computed only where the file does not exist yet; `done` is told after each batch how
-    many pictures are finished.
+    `bf16` computes in bfloat16. Only files that are not there yet are computed; of `processes` that call this at once
+    each computes its share and waits for the others'. `done` is told now and then how many pictures are finished.
+
+    Raises DataError when a file is damaged or the disk has no room for what is missing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views}{'-bf16' if bf16 else ''}.npy"
-    if not path.exists():
-        handle, unfinished = tempfile.mkstemp(suffix=".unfinished", dir=folder)  # two runs must not share one
-        os.close(handle)
-        shape = (len(rows), views, encoder.regions, encoder.feature_size)
-        features = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
+    files = _Files(
+        folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views}{'-bf16' if bf16 else ''}",
+        (len(rows), views, encoder.regions, encoder.feature_size),
+        pictures_per_file,
+    )
+    files.check_room()
+
+    def encode(pixels: Tensor) -> NDArray[np.float16]:
+        seen = [pixels.flip(-1) if view == "mirrored" else pixels for view in VIEWS[:views]]
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return np.stack([_encode(encoder, view.to(device)) for view in seen], axis=1)
+
+    for number in range(process, files.count, processes):
+        if files.find(number) is None:
+            pictures = files.pictures(number)
+            encoded = np.empty((len(pictures), *files.shape[1:]), dtype=np.float16)
+            for first, pixels in _pixel_batches(rows.select(pictures), read, batch_size):
+                encoded[first : first + len(pixels)] = encode(pixels)
+                done(pictures.start + first + len(pixels))
+            files.write(number, encoded)
+    while missing := [number for number in range(files.count) if files.find(number) is None]:
+        done(len(rows) - len(missing) * pictures_per_file)
+        time.sleep(0.2)  # the other processes are still at it
+    return RegionFeatures([files.open(number) for number in range(files.count)])
+
+
+class _Files:
+    """The files that hold one split's features, `NUMBER-CHECKSUM.npy`."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], pictures_per_file: int) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.count = -(-shape[0] // pictures_per_file)
+        self._pictures_per_file = pictures_per_file
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def pictures(self, number: int) -> range:
+        first = number * self._pictures_per_file
+        return range(first, min(first + self._pictures_per_file, self.shape[0]))
+
+    def find(self, number: int) -> Path | None:
+        return min(self.folder.glob(f"{number:05}-????????.npy"), default=None)
+
+    def write(self, number: int, features: NDArray[np.float16]) -> None:
+        with whole_file(self.folder / f"{number:05}-{zlib.crc32(features.data):08x}.npy") as file:
+            np.save(file, features)
+
+    def open(self, number: int) -> NDArray[np.float16]:
+        """Memory-map a file, after reading it once for its checksum. Raises DataError when it is damaged."""
+        path = self.find(number)
+        assert path is not None, "every file was waited for"
+        shape = (len(self.pictures(number)), *self.shape[1:])
         try:
-            for first, pixels in _pixel_batches(rows, read, batch_size):
-                for view in range(views):
-                    seen = pixels.flip(-1) if VIEWS[view] == "mirrored" else pixels
-                    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                        features[first : first + len(pixels), view] = _encode(encoder, seen.to(device))
-                done(first + len(pixels))
-            features.flush()
-            del features  # unmapped: some systems rename no file that is open
-            os.replace(unfinished, path)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
-    mapped: NDArray[np.float16] = np.load(path, mmap_mode="r")
-    return mapped
+            mapped: NDArray[np.float16] = np.load(path, mmap_mode="r")
+            sound = mapped.shape == shape and f"{zlib.crc32(mapped.data):08x}" == path.stem.rpartition("-")[2]
+        except (OSError, ValueError, EOFError):
+            sound = False
+        if not sound:
+            raise DataError(
+                f"The region features in {path} are damaged: they do not have the checksum in the file's name; delete "
+                "the file, and the next run computes it again."
+            )
+        return mapped
+
+    def check_room(self) -> None:
+        missing = sum(len(self.pictures(number)) for number in range(self.count) if self.find(number) is None)
+        needed, free = 2 * missing * int(np.prod(self.shape[1:])), shutil.disk_usage(self.folder).free
+        if needed > free:
+            halve = ", or set encoder.mirrored=false to need half" if self.shape[1] == 2 else ""
+            raise DataError(
+                f"The region features of {missing:,} pictures need {needed / 1e9:.1f} GB in {self.folder}, but "
+                f"{free / 1e9:.1f} GB are free; make room{halve}."
+            )
 
 
 @torch.inference_mode()

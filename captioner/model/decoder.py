@@ -97,8 +97,8 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def score(self, output: Tensor) -> Tensor:
-        """Outputs (..., output_size) -> logits (..., vocabulary)."""
-        meant = torch.tanh(self.output(self.dropout(output)))
+        """Outputs (..., output_size), in training after dropout -> logits (..., vocabulary)."""
+        meant = torch.tanh(self.output(output))
         return F.linear(meant, self.embedding.weight, self.output_bias)
 
 

@@ -11,22 +11,23 @@ from torch.nn import functional as F
 from captioner.data.batches import Words
 from captioner.model.decoder import Decoder
 from captioner.text.vocabulary import NEVER_SAID, PADDING, START
+from captioner.training.noise import Noise
 
 
 class Loss(NamedTuple):
-    """The loss of one batch."""
+    """The loss of some pictures."""
 
-    mean: Tensor
-    """Per target word, in nats; a scalar that can be differentiated."""
+    total: Tensor
+    """Over all target words, in nats; a scalar that can be differentiated."""
     words: int
-    """How many target words (end tokens among them) it is the mean of."""
+    """How many target words there are, end tokens among them."""
 
 
 def teacher_forcing(decoder: Decoder, features: Tensor, inputs: Tensor) -> Tensor:
     """What the decoder says after each given word: `step` in a loop.
 
     features (pictures, regions, feature_size), inputs (pictures, rows, time) word ids
-    -> outputs (pictures, rows, time, output_size), for `decoder.score`.
+    -> outputs (pictures, rows, time, output_size), for `decoder.score`, after dropout.
     """
     embedded = decoder.embed(inputs)
     state = decoder.start(features, rows=inputs.shape[1])
@@ -34,13 +35,14 @@ def teacher_forcing(decoder: Decoder, features: Tensor, inputs: Tensor) -> Tenso
     for time in range(inputs.shape[2]):
         output, state, *_ = decoder.step(embedded[:, :, time], state)
         outputs.append(output)
-    return torch.stack(outputs, dim=2)
+    dropped: Tensor = decoder.dropout(torch.stack(outputs, dim=2))
+    return dropped
 
 
 def cross_entropy(
-    decoder: Decoder, features: Tensor, words: Words, *, label_smoothing: float, own_words: float
+    decoder: Decoder, features: Tensor, words: Words, *, label_smoothing: float, own_words: float, noise: Noise
 ) -> Loss:
-    """Mean cross-entropy of the target words, each given the reference words before it.
+    """Cross-entropy of the target words, each given the reference words before it.
 
     A share `own_words` of the words given are the model's own guesses instead (scheduled sampling, Bengio et
     al. 2015), all taken from one pass under teacher forcing so that no step waits for another (Mihaylova and
@@ -48,20 +50,23 @@ def cross_entropy(
     """
     inputs = words.inputs
     if own_words > 0:
-        inputs = _mix_in_own_words(decoder, features, inputs, own_words)
+        inputs = _mix_in_own_words(decoder, features, inputs, own_words, noise)
     real = words.targets != PADDING
     logits = decoder.score(teacher_forcing(decoder, features, inputs)[real])
     targets = words.targets[real]
-    return Loss(F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing), len(targets))
+    total = F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing, reduction="sum")
+    return Loss(total, len(targets))
 
 
 @torch.no_grad()
-def _mix_in_own_words(decoder: Decoder, features: Tensor, inputs: Tensor, share: float) -> Tensor:
+def _mix_in_own_words(decoder: Decoder, features: Tensor, inputs: Tensor, share: float, noise: Noise) -> Tensor:
     logits = decoder.score(teacher_forcing(decoder, features, inputs))
     logits[..., list(NEVER_SAID)] = -torch.inf
-    # A network that has diverged gives no numbers; the loss will tell.
-    guesses = logits.float().softmax(dim=-1).nan_to_num(1.0).flatten(0, -2).multinomial(1).view(inputs.shape)
+    # The first word whose cumulative probability passes a random number.
+    reached = logits.float().softmax(dim=-1).cumsum(dim=-1)
+    drawn = noise.uniform(inputs.shape, inputs.device).unsqueeze(-1) * reached[..., -1:]
+    guesses = torch.searchsorted(reached, drawn, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
     own = inputs.clone()
     own[:, :, 1:] = guesses[:, :, :-1]
-    replaced = (torch.rand(inputs.shape, device=inputs.device) < share) & (inputs != START) & (inputs != PADDING)
-    return torch.where(replaced, own, inputs)
+    chosen = noise.uniform(inputs.shape, inputs.device) < share
+    return torch.where(chosen & (inputs != START) & (inputs != PADDING), own, inputs)

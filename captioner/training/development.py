@@ -1,0 +1,48 @@
+"""The development pictures and their references, on which a network is measured while it is trained."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from captioner.config import SearchConfig
+from captioner.data.features import CaptionedFeatures
+from captioner.model.captioning import CaptioningModel
+from captioner.text.metrics import CiderD, bleu
+from captioner.text.vocabulary import Vocabulary
+from captioner.training.processes import Processes
+
+_GREEDY = SearchConfig(beam_width=1, min_length=0)
+"""How the development pictures are captioned: cheaply."""
+
+_PICTURES_AT_ONCE = 100
+
+
+class Scores(NamedTuple):
+    """How good greedy captions are, both times 100."""
+
+    cider_d: float
+    bleu_4: float
+
+
+class Development:
+    """The development pictures, ready to score a model."""
+
+    def __init__(self, validation: CaptionedFeatures, vocabulary: Vocabulary) -> None:
+        self._features = validation.features
+        self._references = [[vocabulary.normalise(caption) for caption in row] for row in validation.captions]
+        self._cider_d = CiderD(self._references)
+
+    def score(self, model: CaptioningModel, processes: Processes) -> Scores:
+        """Score a model; each process captions its share, and all come to the same scores."""
+        share = processes.share(len(self._features))
+        own: list[list[str]] = []
+        for first in range(share.start, share.stop, _PICTURES_AT_ONCE):
+            pictures = np.arange(first, min(first + _PICTURES_AT_ONCE, share.stop))
+            features = torch.from_numpy(self._features.read(pictures)).to(model.device)
+            own += [model.vocabulary.decode(caption.words) for [caption] in model.search(features, _GREEDY)]
+        captions = processes.gather(own)
+        cider_d = float(self._cider_d.score(captions, self._references).mean())
+        return Scores(100 * cider_d, 100 * bleu(captions, self._references)[3])

@@ -1,0 +1,125 @@
+"""One step of gradient descent over a batch that several processes share, each in parts that fit into its memory."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from captioner.config import TrainingConfig
+from captioner.data.batches import Words
+from captioner.data.features import RegionFeatures
+from captioner.errors import TrainingError
+from captioner.training.noise import Noise, PlacedDropout
+from captioner.training.objectives import cross_entropy
+from captioner.training.plan import Batch
+from captioner.training.processes import Processes
+from captioner.training.run_state import RunState
+
+_EXPLODED = 4.0
+"""A loss so many times that of guessing words at random is an accident, and not something to learn from."""
+
+
+class Learnt(NamedTuple):
+    """What came of one step; equal in all processes."""
+
+    loss: float
+    """Mean per word, in nats."""
+    done: bool
+    """Whether the weights were changed; not after a loss or a gradient that cannot be right."""
+
+
+class Learner:
+    """Lowers the cross-entropy of the captions of one batch after the other."""
+
+    def __init__(
+        self, state: RunState, features: RegionFeatures, *, dropout: float, processes: Processes, device: torch.device
+    ) -> None:
+        settings = state.settings
+        self._state = state
+        self._features = features
+        self._processes = processes
+        self._device = device
+        self._noise = Noise(settings.seed)
+        self._exploded = _EXPLODED * math.log(len(state.averaged.vocabulary))
+        self.pictures_at_once = settings.pictures_at_once or max(1, -(-settings.pictures_per_batch // processes.count))
+        state.decoder.dropout = PlacedDropout(dropout, self._noise)
+        state.decoder.train()
+
+    def learn(self, batch: Batch) -> Learnt:
+        """Descend along the gradient of the batch's mean loss per word.
+
+        Raises TrainingError when not even one picture fits into the memory.
+        """
+        state = self._state
+        total = self._add_gradients(batch)
+        gradients = [parameter.grad for parameter in state.decoder.parameters() if parameter.grad is not None]
+        self._processes.add_up([*gradients, total])
+        loss = float(total)
+        norm = torch.nn.utils.clip_grad_norm_(state.decoder.parameters(), state.settings.clip_norm)
+        done = math.isfinite(loss) and loss < self._exploded and bool(norm.isfinite())
+        if done:
+            state.descend()
+        return Learnt(loss, done)
+
+    def _add_gradients(self, batch: Batch) -> Tensor:
+        """Leave this process's share of the gradient with the weights -> its share of the mean loss.
+
+        When memory runs out the share is begun again in parts half as large.
+        """
+        while True:
+            try:
+                return self._add_gradients_of_parts(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not _tells_of_memory(error):
+                    raise
+                if self.pictures_at_once == 1:
+                    raise TrainingError(
+                        "The memory must hold at least one picture with its captions, but it does not; free some, or "
+                        "choose smaller sizes under [decoder]."
+                    ) from error
+            # Only here, out of the except clause, is the memory of the failed attempt free.
+            self.pictures_at_once = -(-self.pictures_at_once // 2)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _add_gradients_of_parts(self, batch: Batch) -> Tensor:
+        settings, decoder = self._state.settings, self._state.decoder
+        for parameter in decoder.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        total = torch.zeros((), device=self._device)
+        share = self._processes.share(len(batch.pictures))
+        for first in range(share.start, share.stop, self.pictures_at_once):
+            part = slice(first, min(first + self.pictures_at_once, share.stop))
+            features = torch.from_numpy(self._features.read(batch.pictures[part], batch.views[part])).to(self._device)
+            words = Words(batch.words.inputs[part].to(self._device), batch.words.targets[part].to(self._device))
+            self._noise.place(step=batch.step, first=first, pictures=len(batch.pictures))
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=uses_bf16(settings, self._device)):
+                loss = cross_entropy(
+                    decoder,
+                    features,
+                    words,
+                    label_smoothing=settings.label_smoothing,
+                    own_words=batch.own_words,
+                    noise=self._noise,
+                )
+            mean = loss.total / batch.target_words
+            mean.backward()  # type: ignore[no-untyped-call]
+            total += mean.detach()
+        return total
+
+
+def uses_bf16(settings: TrainingConfig, device: torch.device) -> bool:
+    """Whether matrix products are done in bfloat16 on this device."""
+    if settings.bf16 != "auto":
+        return settings.bf16 == "always"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def _tells_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out; on a CPU PyTorch raises a plain RuntimeError then."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
