@@ -12,7 +12,6 @@ from gradio.utils import get_upload_folder
 
 from captioner.data.samples import sample_pictures
 from captioner.errors import CaptionerError
-from captioner.inference.caption import Caption
 from captioner.inference.captioner import Captioner
 from captioner.inference.explanation import Explanation
 from captioner.inference.explanation_page import render_inside
@@ -38,6 +37,17 @@ _CHOOSE_SAMPLE = """
 element.addEventListener("click", event => {
   const button = event.target.closest("button");
   if (button) trigger("click", {index: Number(button.value)});
+});
+"""
+
+# Tells Python from which branch of the search to go on, and shows the visitor where the new sentence comes.
+_GO_ON = """
+element.addEventListener("click", event => {
+  const branch = event.target.closest("[data-beginning]");
+  if (!branch) return;
+  event.preventDefault();
+  trigger("click", {beginning: branch.dataset.beginning});
+  document.getElementById("answer").scrollIntoView({behavior: "smooth"});
 });
 """
 
@@ -68,19 +78,21 @@ def caption_tab(captioner: Captioner) -> None:
             alternatives = gr.HTML(elem_id="alternatives")
             words = gr.HTML(elem_id="words")
             with gr.Accordion("Look inside: memory, gates and search", open=False, elem_id="look-inside"):
-                inside = gr.HTML(apply_default_css=False, elem_id="inside")
+                inside = gr.HTML(js_on_load=_GO_ON, apply_default_css=False, elem_id="inside")
     asked = gr.State()
-    samples.click(sample, None, picture, show_progress="hidden", api_visibility="private")
-    gr.on(
-        [picture.change, *changes(panel)],
-        partial(_answer_news, captioner),
-        [asked, picture, *panel.values()],
-        [asked, sentence, alternatives, words, inside],
-        trigger_mode="always_last",
-        show_progress="hidden",
-        api_visibility="private",
-        concurrency_id="model",
-    )
+    samples.click(open_sample, None, picture, show_progress="hidden", api_visibility="private")
+    answering: dict[str, Any] = {
+        "fn": partial(_answer_news, captioner),
+        "inputs": [asked, picture, *panel.values()],
+        "outputs": [asked, sentence, alternatives, words, inside],
+        "trigger_mode": "always_last",
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "concurrency_id": "model",
+    }
+    gr.on([picture.change, *changes(panel)], **answering)
+    branch = inside.click(go_on, None, panel["beginning"], show_progress="hidden", api_visibility="private")
+    branch.then(**answering)
     # The same for programs: never clicked, it gives gradio_client something to call.
     gr.Button(visible=False).click(
         taking_wishes(partial(record, captioner)),
@@ -105,14 +117,15 @@ def answer(captioner: Captioner, picture: str | None, wishes: Wishes) -> Answer:
     if picture is None:
         return NO_PICTURE
     try:
-        caption, explanation, notes = _say(captioner, picture, wishes)
+        explanation, notes = _explain(captioner, picture, wishes)
     except CaptionerError as error:
         return Answer(draw_error(_sentence(error, picture)))
+    caption = explanation.caption
     return Answer(
-        draw_sentence(caption.hedged or explanation.text) + draw_confidence(caption) + draw_notes(notes),
+        draw_sentence(caption.hedged or "") + draw_confidence(caption) + draw_notes(notes),
         draw_alternatives(caption.candidates),
-        draw_words(picture, explanation, caption.word_confidences),
-        render_inside(explanation, how_to_go_on="write its words where the sentence “begins with” them"),
+        draw_words(picture, explanation),
+        render_inside(explanation),
     )
 
 
@@ -124,10 +137,10 @@ def record(captioner: Captioner, picture: str | None, wishes: Wishes) -> dict[st
     if picture is None:
         raise _told("There must be a picture, but none came; send one.")
     try:
-        caption, explanation, notes = _say(captioner, picture, wishes)
+        explanation, notes = _explain(captioner, picture, wishes)
     except CaptionerError as error:
         raise _told(_sentence(error, picture)) from error
-    confidences = caption.word_confidences or [None] * len(explanation.words)
+    caption = explanation.caption
     return {
         "caption": caption.text,
         "hedged": caption.hedged,
@@ -138,20 +151,25 @@ def record(captioner: Captioner, picture: str | None, wishes: Wishes) -> dict[st
             {"text": candidate.text, "log_probability": candidate.log_probability} for candidate in caption.candidates
         ],
         "words": [
-            {"text": word.text, "probability": word.probability, "confidence": confidence}
-            for word, confidence in zip(explanation.words, confidences, strict=True)
+            {"text": word.text, "probability": word.probability, "confidence": word.confidence}
+            for word in explanation.words
         ],
         "notes": notes,
     }
 
 
-def sample(chosen: gr.EventData) -> str:
+def open_sample(chosen: gr.EventData) -> str:
     """The sample picture whose button was pressed, as a file where Gradio serves it, which is its cache alone.
 
     Byte for byte, since pixels would be compressed anew, and then captioned as another picture.
     """
     path = SAMPLES[chosen.index]
     return save_bytes_to_cache(path.read_bytes(), path.name, get_upload_folder())
+
+
+def go_on(chosen: gr.EventData) -> str:
+    """How the sentence shall begin: with the words of the branch that was chosen in the drawing of the search."""
+    return str(chosen.beginning)
 
 
 def uploaded_path(payload: Any) -> str | None:
@@ -163,14 +181,13 @@ def uploaded_path(payload: Any) -> str | None:
     return str(payload.path)
 
 
-def _say(captioner: Captioner, picture: str, wishes: Wishes) -> tuple[Caption, Explanation, list[str]]:
-    """The caption, its explanation, and what was needless to wish for."""
+def _explain(captioner: Captioner, picture: str, wishes: Wishes) -> tuple[Explanation, list[str]]:
+    """The caption with its explanation, and what was needless to wish for."""
     search, steering = wishes.search(captioner.search), wishes.steering()
     # Of sentences drawn at random the first is the draw; with more, the likeliest would come first.
     candidates = min(search.beam_width, MOST_CANDIDATES) if search.method == "beam" else 1
-    caption = captioner.caption(picture, candidates=candidates, search=search, steering=steering)
-    explanation = captioner.explain(picture, search=search, steering=steering)
-    return caption, explanation, steering.needless(captioner.model.vocabulary)
+    explanation = captioner.explain(picture, candidates=candidates, search=search, steering=steering)
+    return explanation, steering.needless(captioner.model.vocabulary)
 
 
 def _sentence(error: CaptionerError, picture: str) -> str:

@@ -91,23 +91,15 @@ def draw_alternatives(candidates: Sequence[Candidate]) -> str:
     )
 
 
-def draw_words(
-    picture: ImageSource, explanation: Explanation, confidences: Sequence[float | None] | None = None
-) -> str:
-    """The words to choose from, and the picture with the attention of the chosen one; empty without words.
-
-    `confidences` has for each word the probability that it fits the picture, None for those that claim nothing.
-    """
+def draw_words(picture: ImageSource, explanation: Explanation) -> str:
+    """The words to choose from, and the picture with the attention of the chosen one; empty without words."""
     if not explanation.words:
         return ""
     upright = read_image(picture, at_least=_PICTURE_SIDE)
     upright.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
     brightest = brightest_attention(explanation.words)
     first = max(explanation.words, key=_focus)
-    labels = "".join(
-        _draw_word(word, brightest, chosen=word is first, confidence=confidence)
-        for word, confidence in zip(explanation.words, confidences or [None] * len(explanation.words), strict=True)
-    )
+    labels = "".join(_draw_word(word, brightest, chosen=word is first) for word in explanation.words)
     hint = (
         "Choose a word. The light lies where the model looked when it said the word."
         if any(word.attention is not None for word in explanation.words)
@@ -122,7 +114,7 @@ def draw_words(
     )
 
 
-def _draw_word(word: ExplainedWord, brightest: float, *, chosen: bool, confidence: float | None) -> str:
+def _draw_word(word: ExplainedWord, brightest: float, *, chosen: bool) -> str:
     details = f"<b>{escape(word.text)}</b>: probability <b>{_percent(word.probability)}</b>, given the words before it."
     heat = ""
     if word.attention is not None:
@@ -130,8 +122,8 @@ def _draw_word(word: ExplainedWord, brightest: float, *, chosen: bool, confidenc
         heat = f'<img class="heat" alt="" src="{overlay}">'
         details += f" {1 - word.not_looking:.0%} of the attention lay on the picture"
         details += f", {word.not_looking:.0%} on the model's memory." if word.not_looking > 0 else "."
-    if confidence is not None:
-        details += f" That a person would use it here is {_percent(confidence)} likely."
+    if word.confidence is not None:
+        details += f" It is {_percent(word.confidence)} likely that a person would use it here."
     details += _draw_others(word.alternatives)
     return (
         f'<label style="--share: {word.probability:.3f}"><input type="radio" name="word"{" checked" if chosen else ""}>'

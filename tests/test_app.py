@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Any
+from unittest.mock import Mock
 
 import gradio as gr
 import httpx
@@ -25,19 +27,20 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app.__main__ import demo, read_login
-from app.caption import NO_PICTURE, Answer, answer, record, sample
+from app.caption import NO_PICTURE, Answer, answer, go_on, open_sample, record
 from app.drawing import draw_alternatives, draw_error, draw_notes, draw_sentence, draw_words
 from app.wishes import Wishes
 from captioner.config import Config, DecoderConfig, EncoderConfig
 from captioner.data.samples import sample_pictures
 from captioner.errors import ConfigError
-from captioner.inference.caption import Candidate
+from captioner.inference.caption import Candidate, Caption
 from captioner.inference.captioner import Captioner
 from captioner.inference.confidence import CAPTION_SIGNS, WORD_SIGNS, Calibration
 from captioner.inference.explanation import END_TEXT, Alternative, ExplainedWord, Explanation
 from captioner.inference.logistic import Logistic
 from captioner.model.captioning import build_model
 from captioner.model.checkpoint import save_checkpoint
+from captioner.search.fate import Fate
 from captioner.text.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +108,7 @@ def text_file(tmp_path: Path) -> Path:
 
 def explanation(*attentions: np.ndarray[Any, Any] | None) -> Explanation:
     words = [ExplainedWord(f"word{place}", 0.25, attention, 0.4) for place, attention in enumerate(attentions)]
-    return Explanation("Words.", tuple(words))
+    return Explanation(Caption(), tuple(words))
 
 
 # The handlers
@@ -240,7 +243,7 @@ def test_confidence_is_told_in_a_word_with_the_number_on_demand(captioner: Capti
     shown = answer(sure, str(picture), Wishes(beginning="brown dog"))
     assert 'Confidence: <b>high</b><span class="heard">, 75% likely' in shown.sentence
     assert 'title="75% likely to be as good' in shown.sentence
-    assert "would use it here is 80% likely" in shown.words
+    assert "It is 80% likely that a person would use it here" in shown.words
     told = record(sure, str(picture), Wishes(beginning="brown dog"))
     assert told["confidence_level"] == "high"
     assert told["confidence"] == pytest.approx(0.75)
@@ -269,9 +272,9 @@ def test_a_model_without_calibration_says_nothing_of_confidence(captioner: Capti
 def test_words_of_a_strange_model_and_names_of_strange_files_cannot_become_html() -> None:
     evil = "<script>alert(1)</script>"
     candidates = [Candidate(evil, -1.0, ()), Candidate(evil, -2.0, ())]
-    word = Explanation(evil, (ExplainedWord(evil, 0.5, None, 0.0),))
+    word = Explanation(Caption(), (ExplainedWord(evil, 0.5, None, 0.0),))
     pixels = np.zeros((4, 4, 3), np.uint8)
-    rival = Explanation("Fine.", (ExplainedWord("fine", 0.5, None, 0.0, (Alternative(evil, 0.4),)),))
+    rival = Explanation(Caption(), (ExplainedWord("fine", 0.5, None, 0.0, (Alternative(evil, 0.4),)),))
     for html in (
         draw_sentence(evil),
         draw_error(evil),
@@ -307,7 +310,9 @@ def test_the_most_concentrated_word_is_chosen_first() -> None:
 
 def test_a_word_names_what_else_was_considered_and_how_probable_that_was() -> None:
     others = (Alternative("puppy", 0.3), Alternative(END_TEXT, 0.002))
-    html = draw_words(np.zeros((4, 4, 3), np.uint8), Explanation("Dog.", (ExplainedWord("dog", 0.6, None, 0, others),)))
+    html = draw_words(
+        np.zeros((4, 4, 3), np.uint8), Explanation(Caption(), (ExplainedWord("dog", 0.6, None, 0, others),))
+    )
     text = re.sub("<[^>]*>", "", html)
     assert "It also considered puppy 30% (to end) &lt;1%" in text
 
@@ -316,9 +321,32 @@ def test_memory_gates_and_search_are_there_to_look_inside(captioner: Captioner, 
     inside = answer(captioner, str(picture), Wishes()).inside
     for part in ("What it remembered", "The gates", "The sentences it weighed"):
         assert part in inside
-    assert "begins with" in inside
+    assert 'data-beginning="brown"' in inside
     assert "<img" not in inside
     assert "The sentences it weighed" not in answer(captioner, str(picture), Wishes(beam_width=1)).inside
+
+
+def test_any_branch_of_the_search_can_be_chosen_to_go_on_from(captioner: Captioner, picture: Path) -> None:
+    inside = answer(captioner, str(picture), Wishes()).inside
+    beginnings = {unescape(found) for found in re.findall('data-beginning="([^"]*)"', inside)}
+    tree = captioner.explain(picture).tree
+    assert tree is not None
+    assert beginnings == {branch.beginning or "" for branch in tree.branches}
+    dropped = next(branch for branch in tree.branches if branch.fate is Fate.OUTSCORED and len(branch.words) == 3)
+    wish = go_on(gr.EventData(None, {"beginning": dropped.beginning}))
+    assert wished(captioner, picture, beginning=wish)[:3] == list(dropped.words)
+
+
+def test_caption_and_explanation_come_from_one_look_and_one_search(
+    captioner: Captioner, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched, looked = Mock(wraps=captioner.model.search), Mock(return_value=None)
+    monkeypatch.setattr(captioner.model, "search", searched)
+    with captioner.model.encoder.register_forward_hook(looked):
+        shown = answer(captioner, str(picture), Wishes())
+    assert shown.alternatives
+    assert shown.inside
+    assert searched.call_count == looked.call_count == 1
 
 
 def test_there_are_photographs_to_try() -> None:
@@ -330,7 +358,7 @@ def test_there_are_photographs_to_try() -> None:
 
 def test_a_sample_is_captioned_from_its_own_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    chosen = Path(sample(gr.EventData(None, {"index": 1})))
+    chosen = Path(open_sample(gr.EventData(None, {"index": 1})))
     assert chosen.is_relative_to(tmp_path)
     assert chosen.read_bytes() == sample_pictures()[1].read_bytes()
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from captioner.config import Config, DecoderConfig, SearchConfig
 from captioner.data.batches import pad
+from captioner.data.collection import FEATURES
 from captioner.data.preprocessing import Preprocessing
-from captioner.data.sources import FEATURES
 from captioner.errors import ConfigError, DataError
+from captioner.inference.caption import Candidate, Caption
 from captioner.inference.captioner import Captioner
 from captioner.inference.drawing import draw_attention, draw_gates, draw_ledger
 from captioner.inference.explanation import END_TEXT, ExplainedWord, Explanation
@@ -128,7 +129,11 @@ def test_every_architecture_can_be_explained_and_written_as_json(kind: str, cell
 
 def test_the_tree_leads_to_the_caption(explanation: Explanation) -> None:
     assert explanation.tree is not None
-    [best] = [branch for branch in explanation.tree.branches if branch.fate is Fate.BEST]
+    finished = [branch for branch in explanation.tree.branches if branch.fate is Fate.BEST]
+    assert [list(branch.words) for branch in sorted(finished, key=lambda branch: -branch.score)] == [
+        list(candidate.words) for candidate in explanation.caption.candidates
+    ]
+    best = max(finished, key=lambda branch: branch.score)
     assert best.words == tuple(word.text for word in explanation.words)
     assert best.log_probability == pytest.approx(explanation.log_probability, abs=1e-4)
     assert explanation.tree.chosen >= {0, best.number}
@@ -217,7 +222,9 @@ def test_the_page_tells_words_rivals_memory_and_why_hypotheses_were_dropped(
 def test_words_of_a_strange_model_and_names_of_strange_files_cannot_become_html(picture: Image.Image) -> None:
     evil = "<script>alert(1)</script>"
     word = ExplainedWord(evil, 0.5, None, 0.0)
-    html = render_explanation(Explanation(evil, (word,)), picture, name=evil, model=evil)
+    html = render_explanation(
+        Explanation(Caption((Candidate(evil, -1.0, (evil,)),)), (word,)), picture, name=evil, model=evil
+    )
     assert "script" not in Page(html).tags
 
 

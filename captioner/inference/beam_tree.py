@@ -29,16 +29,17 @@ class Branch:
     fate: Fate
 
     @property
-    def beginning(self) -> str:
-        """Everything it says: the beginning with which to decode from here again."""
-        return " ".join(self.words)
+    def beginning(self) -> str | None:
+        """Everything it says: the `Steering.beginning` with which to decode from here again; None for the root."""
+        return " ".join(self.words) or None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain numbers and strings; the words can be followed through the parents."""
+        """Plain numbers and strings."""
         return {
             "number": self.number,
             "parent": self.parent,
             "text": self.text,
+            "beginning": self.beginning,
             "log_probability": round(self.log_probability, 4),
             "score": round(self.score, 4),
             "fate": self.fate.name.lower(),

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import jinja2
-
 from captioner.inference.calibration import FOLDS, Measured
 from captioner.inference.caption import HIGH, LOW
 from captioner.inference.photographs import FALSE_ALARMS
 from captioner.inference.reliability import BINS, Floats, Reliability
+from captioner.inference.standalone import standalone_page
 
 SIDE = 300
 """Of a diagram, in pixels."""
@@ -89,36 +88,12 @@ def _curve(risks: Floats) -> str:
     return " ".join(f"{SIDE * across:.1f},{SIDE * (1 - risk):.1f}" for across, risk in points)
 
 
-_PAGE = jinja2.Environment(
-    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-).from_string("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>{{ title }}</title>
-<style>
-:root { --paper: #faf9f6; --card: #fff; --ink: #1d2021; --quiet: #666a6d; --line: #e4e1da; --mark: #2f6f5e; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #15181a; --card: #1e2225; --ink: #e8e6e1; --quiet: #9aa0a4; --line: #30363a; --mark: #6fc2a8; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 3rem 0 .8rem; }
-p { max-width: 46rem; }
-.quiet, dt { color: var(--quiet); }
+_PAGE = standalone_page("""\
+{% extends "standalone" %}
+{% block style %}
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem;
   align-items: start; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
 .card h2 { margin: 0 0 .5rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { border-top: 1px solid var(--line); padding: .45rem 0; vertical-align: top; text-align: right; }
 th { border-top: 0; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; padding-right: .6rem; }
@@ -130,12 +105,8 @@ svg text { fill: var(--quiet); font-size: 12px; }
 .dot { fill: var(--mark); fill-opacity: .85; }
 .curve { fill: none; stroke: var(--mark); stroke-width: 2.5; }
 .before { fill: none; stroke: var(--quiet); stroke-width: 1.5; stroke-dasharray: 2 3; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0; }
-dd { margin: 0; overflow-wrap: anywhere; }
-</style>
-</head>
-<body>
-<main>
+{% endblock %}
+{% block content %}
 <h1>{{ title }}</h1>
 <p class="quiet">How far its confidence is to be trusted, measured on {{ "{:,}".format(measured.pictures) }} pictures,
 each judged by what was fitted on others.</p>
@@ -239,7 +210,5 @@ real pages and charts may be harder.</p>
 <dt>{{ name }}</dt><dd>{{ value }}</dd>
 {% endfor %}
 </dl>
-</main>
-</body>
-</html>
+{% endblock %}
 """)

@@ -12,15 +12,15 @@ from torch import Tensor
 import captioner.pretrained
 from captioner.config import SearchConfig
 from captioner.data.images import ImageSource
+from captioner.data.preprocessing import Pixels
 from captioner.errors import ConfigError, ImageError
 from captioner.inference.caption import Caption
 from captioner.inference.confidence import Calibration, read_calibration
-from captioner.inference.describer import NO_CAPTION, Describer, Pixels
-from captioner.inference.explanation import Explanation, explain
+from captioner.inference.describer import NO_CAPTION, Describer
+from captioner.inference.explanation import Explanation
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint
 from captioner.model.device import choose_device
-from captioner.search.tree import Recorder
 from captioner.text.steering import Steering
 
 
@@ -149,24 +149,20 @@ class Captioner:
                 yield Caption(error=str(reason), error_kind=reason.kind) if reason else next(found)
 
     def explain(
-        self, image: ImageSource, *, search: SearchConfig | None = None, steering: Steering | None = None
+        self,
+        image: ImageSource,
+        *,
+        candidates: int | None = None,
+        search: SearchConfig | None = None,
+        steering: Steering | None = None,
     ) -> Explanation:
-        """The best caption of one picture, and what the model computed for each of its words.
+        """One picture's caption, and what the model computed for each of its words; the arguments are as in `caption`.
 
-        To go on from a branch of the tree instead, give `Steering(beginning=branch.beginning)`. Raises ImageError when
-        the picture cannot be read, ConfigError when no caption can obey the rules.
+        To go on from a branch of its tree instead, explain again with `Steering(beginning=branch.beginning)`. Raises
+        ImageError when the picture cannot be read, ConfigError when no caption can obey the rules.
         """
-        settings = search or self.search
-        encoded = self.describer(search=settings, steering=steering).encode([self._pixels(image)])
-        rules = (steering or Steering()).rules(self.model.vocabulary)
-        # Greedy search and sampling weigh no tree.
-        recorder = Recorder() if settings.beam_width > 1 and settings.method == "beam" else None
-        [hypotheses] = self.model.search(
-            encoded.features, settings, best=1, rules=rules, keys=encoded.keys, recorder=recorder
-        )
-        if not hypotheses:
-            raise ConfigError(NO_CAPTION)
-        return explain(self.model, encoded.features[0], hypotheses[0], tree=recorder.trees[0] if recorder else None)
+        describer = self.describer(candidates=candidates, search=search, steering=steering)
+        return describer.explain(describer.encode([self._pixels(image)]))
 
     def features(self, image: ImageSource) -> Tensor:
         """What the CNN makes of one picture: (regions, feature_size). Raises ImageError."""

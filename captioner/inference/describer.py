@@ -8,19 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from captioner.config import SearchConfig
+from captioner.data.preprocessing import Pixels
 from captioner.errors import ConfigError
 from captioner.inference.caption import Candidate, Caption
 from captioner.inference.confidence import Calibration, Judgement, read_signs
+from captioner.inference.explanation import Explanation, explain
 from captioner.model.captioning import CaptioningModel
 from captioner.search.hypothesis import Hypothesis
+from captioner.search.tree import Recorder
 from captioner.text.steering import Steering
-
-Pixels = NDArray[np.uint8]
-"""One picture as the preprocessing leaves it: (3, size, size)."""
 
 NO_CAPTION = "No caption obeys the search's rules; relax no_repeat_ngram, the lengths or what is required."
 
@@ -81,11 +80,39 @@ class Describer:
 
     def describe(self, encoded: Encoded) -> list[Caption]:
         """One `Caption` for each picture, in their order."""
-        found = self.model.search(
-            encoded.features, self.search, best=self.candidates, rules=self._rules, keys=encoded.keys
-        )
+        found = self._find(encoded)
         captions = map(self._caption, found, self._judge(encoded.features, found))
         return list(captions)[: encoded.pictures]
+
+    def explain(self, encoded: Encoded) -> Explanation:
+        """The caption of the one picture encoded, and what the model computed for each of its words.
+
+        Raises ConfigError when no caption obeys the rules.
+        """
+        # Greedy search and sampling weigh no tree.
+        recorder = Recorder() if self.search.beam_width > 1 and self.search.method == "beam" else None
+        [hypotheses] = found = self._find(encoded, recorder)
+        if not hypotheses:
+            raise ConfigError(NO_CAPTION)
+        [judgement] = self._judge(encoded.features, found)
+        return explain(
+            self.model,
+            encoded.features[0],
+            hypotheses[0].words,
+            caption=self._caption(hypotheses, judgement),
+            tree=recorder.trees[0] if recorder else None,
+        )
+
+    def _find(self, encoded: Encoded, recorder: Recorder | None = None) -> list[list[Hypothesis]]:
+        """The candidates of each picture, best first."""
+        return self.model.search(
+            encoded.features,
+            self.search,
+            best=self.candidates,
+            rules=self._rules,
+            keys=encoded.keys,
+            recorder=recorder,
+        )
 
     def _judge(self, features: Tensor, found: list[list[Hypothesis]]) -> list[Judgement | None]:
         """How sure the best caption of each picture is; None where there is none, or no calibration."""

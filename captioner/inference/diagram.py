@@ -56,6 +56,8 @@ class Spot(NamedTuple):
     """A hypothesis in the lattice; pixels."""
 
     text: str
+    beginning: str
+    """Everything it says."""
     told: str
     x: float
     y: float
@@ -140,7 +142,7 @@ def lattice(tree: BeamTree) -> Lattice:
     spots, links = [], []
     for branch in kept:
         on_path = branch.number in chosen
-        spots.append(Spot(_shown(branch), _told(branch), *places[branch.number], on_path))
+        spots.append(Spot(_shown(branch), branch.beginning or "", _told(branch), *places[branch.number], on_path))
         if branch.parent is not None:
             parent = tree.branches[branch.parent]
             start_x, start_y = places[branch.parent]
@@ -156,7 +158,7 @@ def _shown(branch: Branch) -> str:
 
 
 def _told(branch: Branch) -> str:
-    return f"“{branch.beginning}” {branch.fate}; score {branch.score:.2f}"
+    return f"“{branch.beginning or 'start'}” {branch.fate}; score {branch.score:.2f}"
 
 
 def _curve(start: tuple[float, float], end: tuple[float, float]) -> str:

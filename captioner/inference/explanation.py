@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captioner.inference.beam_tree import BeamTree, spell
+from captioner.inference.caption import Caption
 from captioner.inference.ledger import MemoryLedger, memory_ledger
 from captioner.model.captioning import CaptioningModel, Trace
 from captioner.model.cells import Gates
-from captioner.search.hypothesis import Hypothesis
 from captioner.search.tree import Tree
 from captioner.text.vocabulary import END, SPECIAL_TOKENS, START
 
@@ -85,6 +85,8 @@ class ExplainedWord:
     """The likeliest other words in this place, likeliest first. One may be likelier than the word itself, since
     the search chooses whole sentences."""
     gates: WordGates | None = None
+    confidence: float | None = None
+    """The probability that a person would use it of this picture (see `Caption.word_confidences`)."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers and lists, rounded to 4 decimals; probabilities to 4 significant digits."""
@@ -95,6 +97,7 @@ class ExplainedWord:
         return {
             "text": self.text,
             "probability": _significant(self.probability),
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
             "alternatives": [
                 {"text": other.text, "probability": _significant(other.probability)} for other in self.alternatives
             ],
@@ -108,7 +111,8 @@ class ExplainedWord:
 class Explanation:
     """A caption, word by word."""
 
-    text: str
+    caption: Caption
+    """What is said, what else the search found, and how sure the model is."""
     words: tuple[ExplainedWord, ...]
     end: ExplainedWord | None = None
     """The decision to stop after the last word; its text is `<end>`."""
@@ -116,6 +120,11 @@ class Explanation:
     """Of what the memory consisted at each word and at the end; None for a plain RNN (see `ledger.NO_LEDGER`)."""
     tree: BeamTree | None = None
     """Every hypothesis of the search; None for greedy search, which weighs one."""
+
+    @property
+    def text(self) -> str:
+        """The caption as a sentence."""
+        return self.caption.text or ""
 
     @property
     def said(self) -> tuple[ExplainedWord, ...]:
@@ -132,6 +141,12 @@ class Explanation:
         return {
             "caption": self.text,
             "log_probability": round(self.log_probability, 4),
+            "confidence": None if self.caption.confidence is None else round(self.caption.confidence, 4),
+            "uncertain": self.caption.uncertain,
+            "candidates": [
+                {"text": other.text, "log_probability": round(other.log_probability, 4)}
+                for other in self.caption.candidates
+            ],
             "words": [word.as_json() for word in self.words],
             "end": self.end and self.end.as_json(),
             "memory_ledger": self.ledger and self.ledger.as_json(),
@@ -142,22 +157,29 @@ class Explanation:
 def explain(
     model: CaptioningModel,
     features: Tensor,
-    caption: Hypothesis,
+    said: Sequence[int],
     *,
+    caption: Caption,
     tree: Tree | None = None,
     alternatives: int = 5,
 ) -> Explanation:
-    """Say `caption` again about the picture with these features (regions, feature_size), and report each word.
+    """Say the words of a caption (ids) again about the picture with these features, and report each of them.
 
-    `tree` is of the search that found it, `alternatives` how many other words to name in each place.
+    Args:
+        model: what said it.
+        features: (regions, feature_size).
+        said: the words of the caption's first candidate.
+        caption: what is known of it already.
+        tree: of the search that found it.
+        alternatives: how many other words to name in each place.
     """
-    trace = model.trace(features, caption.words)
+    trace = model.trace(features, said)
     grid = (model.encoder.grid_height, model.encoder.grid_width)
-    ids = [*caption.words, END]
-    said = []
-    for time, word in enumerate(ids):
+    confidences = [*(caption.word_confidences or [None] * len(said)), None]
+    explained = []
+    for time, (word, confidence) in enumerate(zip([*said, END], confidences, strict=True)):
         attention, not_looking = _looked(trace, time, grid)
-        said.append(
+        explained.append(
             ExplainedWord(
                 text=model.vocabulary.words[word],
                 probability=float(trace.log_probabilities[time].exp()),
@@ -165,15 +187,15 @@ def explain(
                 not_looking=not_looking,
                 alternatives=_alternatives(trace.distributions[time], model.vocabulary.words, word, alternatives),
                 gates=_summaries(trace.gates[time]),
+                confidence=confidence,
             )
         )
-    words = [model.vocabulary.words[word] for word in caption.words]
     ledger = None
     if trace.gates[0].forget is not None:
-        read = [SPECIAL_TOKENS[START], *words]
+        read = [SPECIAL_TOKENS[START], *model.vocabulary.decode(said)]
         ledger = memory_ledger(trace, read=read, cell=_whose_memory(model))
     spelt = None if tree is None else spell(tree, model.vocabulary.words)
-    return Explanation(model.vocabulary.detokenise(words), tuple(said[:-1]), said[-1], ledger, spelt)
+    return Explanation(caption, tuple(explained[:-1]), explained[-1], ledger, spelt)
 
 
 def _looked(trace: Trace, time: int, grid: tuple[int, int]) -> tuple[NDArray[np.float32] | None, float]:

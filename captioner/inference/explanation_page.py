@@ -13,16 +13,17 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 from PIL import Image
 
 from captioner.inference.beam_tree import BeamTree, Branch
+from captioner.inference.caption import Caption
 from captioner.inference.diagram import BAR, ROW, Band, gate_band, lattice, ledger_parts, ledger_ribbons
 from captioner.inference.drawing import attention_overlay, brightest_attention
 from captioner.inference.explanation import END_TEXT, ExplainedWord, Explanation
 from captioner.inference.explanation_template import INSIDE, INSIDE_STYLE, PAGE
 from captioner.inference.ledger import NO_LEDGER
+from captioner.inference.standalone import standalone_page
 from captioner.search.fate import Fate
 from captioner.text.function_words import FUNCTION_WORDS
 
@@ -36,14 +37,8 @@ _GATES = {
     "output": ("Show", "the output gate: how much of the memory is used for the next word", 0.0),
 }
 
-_HTML = jinja2.Environment(
-    loader=jinja2.DictLoader({"page.html": PAGE, "inside.html": INSIDE, "inside.css": INSIDE_STYLE}),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-)
-_FRAGMENT = _HTML.from_string(
+_PAGE = standalone_page(PAGE, **{"inside.html": INSIDE, "inside.css": INSIDE_STYLE})
+_FRAGMENT = _PAGE.environment.from_string(
     '<style>.inside { {% include "inside.css" %} }</style><div class="inside">{% include "inside.html" %}</div>'
 )
 
@@ -59,6 +54,7 @@ class _Word(NamedTuple):
     overlay: str
     on_picture: str
     on_memory: str
+    confidence: str | None
     gates: list[Band | None]
 
 
@@ -67,6 +63,12 @@ class _Other(NamedTuple):
     percent: str
     share: float
     likelier: bool
+
+
+class _Candidate(NamedTuple):
+    text: str
+    ratio: str
+    """How probable it is beside the sentence chosen."""
 
 
 class _Twig(NamedTuple):
@@ -91,7 +93,8 @@ def render_explanation(explanation: Explanation, picture: Image.Image, *, name: 
     shown = picture.copy()
     shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     brightest = brightest_attention(explanation.said)
-    return _HTML.get_template("page.html").render(
+    return _PAGE.render(
+        title=explanation.caption.hedged or "",
         name=name,
         model=model,
         picture=_embedded(shown, "JPEG", quality=84),
@@ -99,19 +102,23 @@ def render_explanation(explanation: Explanation, picture: Image.Image, *, name: 
         first=_most_focused(explanation),
         remembers=any(word.not_looking > 0 for word in explanation.words),
         sentence_probability=_odds(explanation.log_probability),
+        confidence=_told(explanation.caption.confidence),
+        also_found=_also_found(explanation.caption),
         how_to_go_on=Markup("give its words as <code>captioner explain --beginning</code>"),
+        goes_on=False,
         **_inside(explanation, [_word(word, brightest) for word in explanation.said]),
     )
 
 
-def render_inside(explanation: Explanation, *, how_to_go_on: str) -> str:
+def render_inside(explanation: Explanation) -> str:
     """The memory, the gates and the search of that page, as a piece of HTML for a page of others.
 
     It brings its looks with it, which touch nothing else there, but for the colours: that page says what
-    --card, --ink, --quiet, --line, --mark and --wash are. `how_to_go_on` tells, as text, how to force a branch.
+    --card, --ink, --quiet, --line, --mark and --wash are. It also listens: what stands for a branch of the search has
+    the branch's words in its attribute `data-beginning`, and a click on it asks to go on from there.
     """
     words = [_word(replace(word, attention=None), brightest=1.0) for word in explanation.said]
-    return _FRAGMENT.render(how_to_go_on=how_to_go_on, **_inside(explanation, words))
+    return _FRAGMENT.render(how_to_go_on="choose it", goes_on=True, **_inside(explanation, words))
 
 
 def _inside(explanation: Explanation, words: list[_Word]) -> dict[str, Any]:
@@ -152,8 +159,18 @@ def _word(word: ExplainedWord, brightest: float) -> _Word:
         overlay=overlay,
         on_picture=_percent(1 - word.not_looking),
         on_memory=_percent(word.not_looking),
+        confidence=_told(word.confidence),
         gates=[gate_band(gate, lowest=lowest) for gate, lowest in bands if gate is not None],
     )
+
+
+def _also_found(caption: Caption) -> list[_Candidate]:
+    found = []
+    for other in caption.candidates[1:]:
+        ratio = math.exp(other.log_probability - caption.candidates[0].log_probability)
+        told = "under 0.01" if ratio < 0.005 else f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
+        found.append(_Candidate(other.text, told))
+    return found
 
 
 def _has_gate(explanation: Explanation, gate: str) -> bool:
@@ -187,6 +204,10 @@ def _percent(share: float) -> str:
         return "under 0.1\N{NARROW NO-BREAK SPACE}%"
     digits = 1 if 0 < share < 0.0995 or 0.99 < share < 0.9995 else 0
     return f"{100 * share:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def _told(confidence: float | None) -> str | None:
+    return None if confidence is None else _percent(confidence)
 
 
 def _odds(log_probability: float) -> str:

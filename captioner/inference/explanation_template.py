@@ -1,26 +1,8 @@
 """The HTML of an explanation, for jinja2; `explanation_page` fills it in."""
 
 PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>{{ explanation.text }}</title>
-<style>
-:root { --paper: #faf9f6; --card: #fff; --ink: #1d2021; --quiet: #666a6d; --line: #e4e1da; --mark: #2f6f5e;
-  --wash: #d5e6e0; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #15181a; --card: #1e2225; --ink: #e8e6e1; --quiet: #9aa0a4; --line: #30363a; --mark: #6fc2a8;
-    --wash: #2c4a42; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
+{% extends "standalone" %}
+{% block style %}
 h1 { font-size: clamp(1.7rem, 1.2rem + 2vw, 2.5rem); line-height: 1.2; letter-spacing: -.015em; margin: 0 0 .5rem;
   overflow-wrap: anywhere; text-wrap: balance; }
 
@@ -53,6 +35,7 @@ h1 { font-size: clamp(1.7rem, 1.2rem + 2vw, 2.5rem); line-height: 1.2; letter-sp
 .meter i { display: block; height: 100%; background: var(--mark); width: calc(var(--share) * 100%); }
 .other { display: inline-block; margin-right: .9rem; white-space: nowrap; }
 .likelier { text-decoration: underline dotted; text-underline-offset: 3px; }
+.also { margin: .3rem 0 0; padding-left: 1.1rem; }
 
 @media (min-width: 52rem) {
   .stage { grid-template-columns: min(30rem, 30rem * var(--ratio)) minmax(0, 1fr); gap: 2rem; align-items: start; }
@@ -64,11 +47,14 @@ h1 { font-size: clamp(1.7rem, 1.2rem + 2vw, 2.5rem); line-height: 1.2; letter-sp
   .other { display: block; }
 }
 {% include "inside.css" %}
-</style>
-</head>
-<body>
-<main>
-<h1>{{ explanation.text }}</h1>
+{% endblock %}
+{% block content %}
+<h1>{{ title }}</h1>
+{% if explanation.caption.uncertain %}
+<p>This looks unlike the photographs the model knows.</p>
+{% elif confidence %}
+<p>Confidence: <b>{{ explanation.caption.level }}</b>. It is {{ confidence }} likely to be as good as a person’s.</p>
+{% endif %}
 <p class="quiet">What the model computed while it said this about <b>{{ name }}</b>. These are the numbers
 inside the network, not its reasons: a number that is large need not be the cause of anything.</p>
 
@@ -95,12 +81,26 @@ inside the network, not its reasons: a number that is large need not be the caus
 <span class="quiet">{{ word.on_picture }} of its attention lay on the picture
 {%- if remembers %}, {{ word.on_memory }} on the model’s own memory{% endif %}.</span>
 {% endif %}
+{% if word.confidence %}
+<span class="quiet">It is {{ word.confidence }} likely that a person would use this word of this picture.</span>
+{% endif %}
 </span>
 </label>
 {% endfor %}
 </div>
 </div>
 </div>
+
+{% if also_found %}
+<h2>Also found</h2>
+<p class="quiet">The other sentences the search ended with, and how probable each is beside the one above; it weighs
+length too.</p>
+<ul class="also">
+{% for other in also_found %}
+<li>{{ other.text }} <small class="quiet">{{ other.ratio }}&nbsp;×</small></li>
+{% endfor %}
+</ul>
+{% endif %}
 
 <h2>The words, and those they beat</h2>
 <p class="quiet">How probable each word was after those before it, and the likeliest others. The search
@@ -126,9 +126,7 @@ weighs whole sentences, so a word may win though another was likelier in its pla
 
 <p class="quiet" style="margin-top: 3rem"><small>Model {{ model }}. The same numbers are in explanation.json beside
 this file.</small></p>
-</main>
-</body>
-</html>
+{% endblock %}
 """
 
 INSIDE = """\
@@ -221,7 +219,8 @@ the likeliest on top; the thick line leads to the sentence it chose.</p>
 {% for link in tree.links %}<path d="{{ link.path }}"{% if link.chosen %} class="chosen"{% endif %}/>{% endfor %}
 {% for spot in tree.spots %}
 <text x="{{ "%.0f" | format(spot.x) }}" y="{{ "%.0f" | format(spot.y) }}"
-  {%- if spot.chosen %} class="chosen"{% endif %}>{{ spot.text }}<title>{{ spot.told }}</title></text>
+  {%- if spot.chosen %} class="chosen"{% endif %}{% if goes_on %} data-beginning="{{ spot.beginning }}"{% endif %}>
+{{- spot.text }}<title>{{ spot.told }}</title></text>
 {% endfor %}
 </svg>
 </div>
@@ -229,10 +228,16 @@ the likeliest on top; the thick line leads to the sentence it chose.</p>
 the logarithm of a beginning’s probability, divided by a power of its length: nearer to zero is better. To hear how
 the model would go on from any of them, {{ how_to_go_on }}.</p>
 {% macro score(twig) %}{{ ("%.2f" | format(twig.branch.score)) | replace("-", "−") }}{% endmacro %}
+{% macro go_on(twig) %}
+{% if goes_on %}
+<button type="button" data-beginning="{{ twig.branch.beginning or "" }}">go on from here</button>
+{% endif %}
+{% endmacro %}
 {% macro grow(twig) %}
 <details{% if twig.chosen %} open class="chosen"{% endif %}>
 <summary><b>{{ twig.text or "start" }}</b>
 {% if twig.branch.parent is not none %}<small class="quiet">{{ score(twig) }}</small>{% endif %}
+{{ go_on(twig) }}
 </summary>
 {% for child in twig.kept %}{{ leaf(child) if not child.kept and not child.dropped else grow(child) }}{% endfor %}
 {% if twig.dropped %}
@@ -244,7 +249,8 @@ the model would go on from any of them, {{ how_to_go_on }}.</p>
 {% endmacro %}
 {% macro leaf(twig) %}
 <div class="leaf{% if twig.chosen %} chosen{% endif %}"><b>{{ twig.text }}</b>
-<small class="quiet">{{ score(twig) }} · {{ "was chosen" if twig.chosen else twig.branch.fate }}</small></div>
+<small class="quiet">{{ score(twig) }} · {{ "was chosen" if twig.chosen else twig.branch.fate }}</small>
+{{ go_on(twig) }}</div>
 {% endmacro %}
 <div class="card tree">{{ grow(twig) }}</div>
 {% endif %}
@@ -293,6 +299,12 @@ dd { margin: 0; color: var(--quiet); overflow-wrap: anywhere; }
 .tree summary { cursor: pointer; padding: .12rem 0; }
 .tree .chosen > summary b, .tree .leaf.chosen b { color: var(--mark); }
 .tree .leaf { padding-top: .12rem; padding-bottom: .12rem; }
+.lattice [data-beginning] { cursor: pointer; }
+.lattice [data-beginning]:hover { fill: var(--mark); }
+.tree button { background: none; border: 0; padding: 0 .3rem; font: inherit; font-size: .82rem; color: var(--mark);
+  cursor: pointer; opacity: 0; text-decoration: underline; text-underline-offset: 3px; }
+.tree :is(summary, .leaf):hover > button, .tree button:focus-visible { opacity: 1; }
+@media (hover: none) { .tree button { opacity: 1; } }
 summary:focus-visible { outline: 2px solid var(--mark); }
 @media (max-width: 36rem) {
   .card { padding: .8rem .9rem; }

@@ -11,10 +11,9 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import jinja2
-
 from captioner.data.images import ImageSource, read_image
 from captioner.inference.evaluation import BOOTSTRAP, NORMALISATION, Evaluation, Scored
+from captioner.inference.standalone import standalone_page
 
 THUMBNAIL = 480
 """Longest side of a picture in the page, in pixels: twice what is shown, for fine screens."""
@@ -137,35 +136,11 @@ def _histogram(values: Sequence[float], *, width: int = 20, bars: int = 10) -> l
     return [_Bar(label, count, 100 * count / max(counts)) for label, count in zip(labels, counts, strict=True)]
 
 
-_PAGE = jinja2.Environment(
-    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-).from_string("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>{{ title }}</title>
-<style>
-:root { --paper: #faf9f6; --card: #fff; --ink: #1d2021; --quiet: #666a6d; --line: #e4e1da; --mark: #2f6f5e; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #15181a; --card: #1e2225; --ink: #e8e6e1; --quiet: #9aa0a4; --line: #30363a; --mark: #6fc2a8; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 3rem 0 .8rem; }
-p { max-width: 46rem; }
-.quiet, dt { color: var(--quiet); }
+_PAGE = standalone_page("""\
+{% extends "standalone" %}
+{% block style %}
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
 .card h2 { margin: 0 0 .5rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 td { border-top: 1px solid var(--line); padding: .45rem .6rem .45rem 0; vertical-align: top; }
 tr:first-child td { border-top: 0; }
 td small { display: block; color: var(--quiet); line-height: 1.35; }
@@ -185,12 +160,8 @@ figcaption .quiet { font-size: .8rem; overflow-wrap: anywhere; }
   main { padding: 2rem 1rem; }
   figure.card { grid-template-columns: 1fr; }
 }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0; }
-dd { margin: 0; overflow-wrap: anywhere; }
-</style>
-</head>
-<body>
-<main>
+{% endblock %}
+{% block content %}
 <h1>{{ title }}</h1>
 <p class="quiet">{{ "{:,}".format(evaluation.scored | length) }} pictures, judged by
 {{ "{:,}".format(evaluation.references) }} reference captions.</p>
@@ -261,7 +232,5 @@ papers.</p>
 <dt>{{ name }}</dt><dd>{{ value }}</dd>
 {% endfor %}
 </dl>
-</main>
-</body>
-</html>
+{% endblock %}
 """)
