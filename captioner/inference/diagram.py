@@ -20,8 +20,8 @@ ROW, BAR = 46, 30
 _LINE, _TOP, _LETTER, _GAP = 30, 24, 9.2, 40
 
 
-Room = Literal["none", "little", "enough"]
-"""For a name in its bar: none, on wide screens only, or on all."""
+Room = Literal["none", "little", "some", "enough"]
+"""For a name in its bar: none, where bars are about 700 pixels wide, where they are 450, or even on a telephone."""
 
 
 class Part(NamedTuple):
@@ -96,9 +96,10 @@ def ledger_parts(ledger: MemoryLedger) -> list[list[Part]]:
 
 
 def _room(name: str, width: float) -> Room:
-    """The plot is about 700 pixels wide on a desk and 150 on a telephone."""
-    needed = 7.5 * len(name) + 12
-    return "enough" if 1.5 * width >= needed else "little" if 7 * width >= needed else "none"
+    needed = 7.5 * len(name) + 12  # pixels
+    if 1.5 * width >= needed:
+        return "enough"
+    return "some" if 4.5 * width >= needed else "little" if 7 * width >= needed else "none"
 
 
 def ledger_ribbons(rows: list[list[Part]]) -> list[Ribbon]:

@@ -159,7 +159,7 @@ it fade.</p>
 <span class="{% if part.source == 0 %}picture {% endif %}{{ part.room }}"
       style="left: {{ "%.2f" | format(part.x) }}%; width: {{ "%.2f" | format(part.width) }}%; top: {{ y }}px"
       title="{{ part.name }}: {{ "%.0f" | format(part.width) }} %">{{ part.name }}
-{%- if part.width >= 16 %}<em> {{ "%.0f" | format(part.width) }}&nbsp;%</em>{% endif %}</span>
+{%- if part.width >= 20 %}<em> {{ "%.0f" | format(part.width) }}&nbsp;%</em>{% endif %}</span>
 {% endfor %}
 {% endfor %}
 </div>
@@ -230,7 +230,8 @@ the model would go on from any of them, {{ how_to_go_on }}.</p>
 {% macro score(twig) %}{{ ("%.2f" | format(twig.branch.score)) | replace("-", "−") }}{% endmacro %}
 {% macro go_on(twig) %}
 {% if goes_on %}
-<button type="button" data-beginning="{{ twig.branch.beginning or "" }}">go on from here</button>
+<button type="button" title="go on from here" aria-label="go on from “{{ twig.branch.beginning or "the start" }}”"
+        data-beginning="{{ twig.branch.beginning or "" }}">↪</button>
 {% endif %}
 {% endmacro %}
 {% macro grow(twig) %}
@@ -273,7 +274,7 @@ td.number { white-space: nowrap; }
 .stream { display: grid; grid-template-columns: max-content minmax(0, 1fr); column-gap: 1rem; }
 .stream .label { height: {{ row }}px; line-height: {{ bar }}px; font-weight: 600; text-align: right; max-width: 9rem;
   overflow: hidden; text-overflow: ellipsis; }
-.plot { position: relative; }
+.plot { position: relative; container-type: inline-size; }
 .plot svg { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: 4px; }
 .plot span { position: absolute; height: {{ bar }}px; line-height: {{ bar }}px; padding: 0 .4rem; overflow: hidden;
   white-space: nowrap; font-size: .85rem; color: #1d2021; }
@@ -301,14 +302,13 @@ dd { margin: 0; color: var(--quiet); overflow-wrap: anywhere; }
 .tree .leaf { padding-top: .12rem; padding-bottom: .12rem; }
 .lattice [data-beginning] { cursor: pointer; }
 .lattice [data-beginning]:hover { fill: var(--mark); }
-.tree button { background: none; border: 0; padding: 0 .3rem; font: inherit; font-size: .82rem; color: var(--mark);
-  cursor: pointer; opacity: 0; text-decoration: underline; text-underline-offset: 3px; }
-.tree :is(summary, .leaf):hover > button, .tree button:focus-visible { opacity: 1; }
-@media (hover: none) { .tree button { opacity: 1; } }
+.tree button { background: none; border: 0; padding: 0 .4rem; font: inherit; color: var(--quiet); cursor: pointer; }
+.tree button:is(:hover, :focus-visible) { color: var(--mark); }
 summary:focus-visible { outline: 2px solid var(--mark); }
+@container (max-width: 43rem) { .plot span.little { display: none; } }
+@container (max-width: 27rem) { .plot span.some, .plot em { display: none; } }
 @media (max-width: 36rem) {
   .card { padding: .8rem .9rem; }
-  .plot span.little, .plot em { display: none; }
   .wide { display: none; }
   .tree details, .tree .leaf { margin-left: .25rem; padding-left: .4rem; }
 }
