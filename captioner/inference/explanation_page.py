@@ -118,7 +118,9 @@ def render_inside(explanation: Explanation) -> str:
     the branch's words in its attribute `data-beginning`, and a click on it asks to go on from there.
     """
     words = [_word(replace(word, attention=None), brightest=1.0) for word in explanation.said]
-    return _FRAGMENT.render(how_to_go_on="choose its word above or its ↪ here", goes_on=True, **_inside(explanation, words))
+    return _FRAGMENT.render(
+        how_to_go_on="choose its word above or its ↪ here", goes_on=True, **_inside(explanation, words)
+    )
 
 
 def _inside(explanation: Explanation, words: list[_Word]) -> dict[str, Any]:
