@@ -17,7 +17,6 @@ from captioner.errors import DataError, TrainingError
 from captioner.model.checkpoint import load_checkpoint
 from captioner.training.events import StepDone, StepSkipped
 from captioner.training.loop import Interrupted, fit
-from captioner.training.run_folder import RunFolder
 from captioner.training.run_state import RunState
 from tests.conftest import SENTENCES
 from tests.training import begin, evaluations, losses, model_to_train, some_pictures, train
@@ -221,12 +220,3 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, mo
     load_checkpoint(tmp_path / "best")
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
     assert len(losses(train(model_to_train(), tmp_path, resume=True))) == 12
-
-
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    model = model_to_train()
-    with pytest.raises(DataError, match="cannot be written"):
-        RunFolder(
-            tmp_path / "file" / "run", RunState(model, model.config.training, steps=1, identity=""), device=model.device
-        )

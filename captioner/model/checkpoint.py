@@ -11,11 +11,11 @@ A frozen encoder from a pip package is named and its fingerprint kept, not copie
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -221,25 +221,30 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def _replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write a folder beside the old one and put it in its place; whatever fails, one of the two is there."""
-    fresh = old = None
+    """Write a folder beside the old one and put it in its place; whatever fails, one of the two is there.
+
+    Only a death between two renames leaves the old one under a hidden name alone; the next call begins by mending that.
+    """
+    folder = Path(os.path.abspath(folder))
+    fresh, old = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "replaced"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for left in (fresh, old):
+            shutil.rmtree(left, ignore_errors=True)
+        fresh.mkdir(parents=True)
         for name, data in contents.items():
             with (fresh / name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        fresh.chmod(0o755)
         if folder.exists():
-            old = folder.rename(fresh.with_name(f"{fresh.name}-old"))
+            folder.rename(old)
         fresh.rename(folder)
     except OSError as error:
-        if old is not None and not folder.exists():
-            old.rename(folder)
-        if fresh is not None:
-            shutil.rmtree(fresh, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
         raise CheckpointError(f"The model could not be written to {folder} ({error.strerror}).") from error
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

@@ -42,12 +42,15 @@ class RunFolder:
         with contextlib.suppress(OSError):  # the first file will tell
             folder.mkdir(parents=True, exist_ok=True)
         self._metrics = Growing(folder / "metrics.jsonl", fresh=True)
-        lines = [_line(record) for record in state.progress.evaluations]
-        if lines:
-            self._metrics.append(b"".join(lines))
-        write_whole(folder / "recipe.json", json.dumps(to_dict(state.averaged.config), indent=2))
-        write_whole(folder / "environment.json", json.dumps(_environment(device), indent=2))
-        self.save(state)
+        try:
+            if lines := [_line(record) for record in state.progress.evaluations]:
+                self._metrics.append(b"".join(lines))
+            write_whole(folder / "recipe.json", json.dumps(to_dict(state.averaged.config), indent=2))
+            write_whole(folder / "environment.json", json.dumps(_environment(device), indent=2))
+            self.save(state)
+        except BaseException:
+            self._metrics.close()
+            raise
 
     def save(self, state: RunState) -> None:
         """Write the state. Raises DataError when it cannot be written."""
