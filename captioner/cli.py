@@ -12,6 +12,7 @@ from captioner.pipelines.calibrate import calibrate
 from captioner.pipelines.caption import caption
 from captioner.pipelines.evaluate import evaluate
 from captioner.pipelines.explain import explain
+from captioner.pipelines.merge import merge
 from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
 from captioner.pipelines.train import train
@@ -24,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (caption, explain, demo, prepare, train, evaluate, calibrate, pack, vocabulary, benchmark):
+for command in (caption, merge, explain, demo, prepare, train, evaluate, calibrate, pack, vocabulary, benchmark):
     app.command()(command)
 
 

@@ -1,159 +1,302 @@
-"""Caption pictures and folders of pictures.
+"""Caption pictures, folders, archives and lists of pictures.
 
 captioner caption dog.jpg holiday/
 captioner caption holiday/ --out captions.jsonl
+captioner caption holiday/ --out captions.jsonl --resume
+captioner caption holiday/ --format sidecar
+find /photos -name '*.jpg' -print0 | captioner caption - --out captions.csv
+captioner caption shards/ --out captions.3.jsonl --shard 3/20
 captioner caption dog.jpg --forbid man --forbid men --require dog --beginning "two"
-captioner caption dog.jpg --top-p 0.9 --seed 7
 captioner caption dog.jpg --confidence --alt-text
 """
 
-import json
+import itertools
+import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.config import SearchConfig
 from captioner.errors import ConfigError, DataError
 
-from . import run
+from . import options, run
+from .outputs import Existing, Output, Printed
+from .progress import RunProgress
 
 if TYPE_CHECKING:
-    from captioner.inference.caption import Caption
+    from captioner.data.listing import Item
+
+_INPUT, _OUTPUT, _WORDING, _WORK = "What to caption", "Where captions go", "How they read", "How the work is done"
 
 
 def caption(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Pictures, and folders of pictures.")] = None,
-    samples: Annotated[bool, typer.Option("--samples", help="Caption the sample photographs.")] = False,
-    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write one JSON object per picture to this file.")] = None,
-    beam_width: Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")] = None,
-    candidates: Annotated[int | None, typer.Option(min=1, help="Captions per picture in --out.")] = None,
-    forbid: Annotated[list[str] | None, typer.Option(help="A word or phrase never to say; repeatable.")] = None,
-    require: Annotated[list[str] | None, typer.Option(help="A word or phrase always to say; repeatable.")] = None,
-    beginning: Annotated[str | None, typer.Option(help="How every caption begins.")] = None,
-    min_length: Annotated[int | None, typer.Option(min=0, help="In words.")] = None,
-    max_length: Annotated[int | None, typer.Option(min=1, help="In words.")] = None,
-    length_exponent: Annotated[float | None, typer.Option(min=0, help="0 favours short captions, 1 long ones.")] = None,
-    no_repeat_ngram: Annotated[int | None, typer.Option(min=0, help="Say no so many words twice; 0: may.")] = None,
-    groups: Annotated[int | None, typer.Option(min=1, help="Diverse beam search: groups of beams.")] = None,
-    diversity: Annotated[float | None, typer.Option(min=0, help="How much the groups avoid each other.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Draw at random: below 1 bolder, above 1 wilder.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=0, help="Draw from so many likeliest words; 0: from all.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from words that together have this probability.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Draw at random, the same again for the same seed.")] = None,
-    confidence: Annotated[bool, typer.Option("--confidence", help="Tell how sure each caption is.")] = False,
-    word_confidence: Annotated[bool, typer.Option("--word-confidence", help="And each of its words.")] = False,
-    alt_text: Annotated[
-        bool, typer.Option("--alt-text", help="Tell what speaks against each caption as alt text.")
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Pictures, folders, tar shards, Parquet files, saved data sets; - reads a list of them."),
+    ] = None,
+    samples: Annotated[bool, typer.Option("--samples", help="The sample photographs.", rich_help_panel=_INPUT)] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only pictures whose path matches; repeatable.", rich_help_panel=_INPUT)
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="No pictures whose path matches; repeatable.", rich_help_panel=_INPUT)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.", rich_help_panel=_INPUT)] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="Only share I of N: I/N, counted from 1.", rich_help_panel=_INPUT)
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on with what arrives, until Ctrl-C.", rich_help_panel=_INPUT)
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell which pictures would be captioned.", rich_help_panel=_INPUT)
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="A file, or a folder for some formats.", rich_help_panel=_OUTPUT)
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="jsonl, csv, parquet, coco, imagefolder, webdataset or sidecar; the ending of --out tells most.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --out where it stands.", rich_help_panel=_OUTPUT)
+    ] = False,
+    on_existing: Annotated[
+        Existing | None,
+        typer.Option(
+            help="What to do about captions that are there; sidecars are skipped if not said.", rich_help_panel=_OUTPUT
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="Captions in each record.", rich_help_panel=_OUTPUT)
+    ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Withhold less sure captions.", rich_help_panel=_OUTPUT)
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Text before each caption.", rich_help_panel=_WORDING)] = "",
+    suffix: Annotated[str, typer.Option(help="Text after it.", rich_help_panel=_WORDING)] = "",
+    template: Annotated[
+        str, typer.Option(help="With {caption}, {confidence}, {name}, {folder}.", rich_help_panel=_WORDING)
+    ] = "{caption}",
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Tell how sure each caption is.", rich_help_panel=_WORDING)
+    ] = False,
+    word_confidence: Annotated[
+        bool, typer.Option("--word-confidence", help="And each of its words.", rich_help_panel=_WORDING)
+    ] = False,
+    alt_text: Annotated[
+        bool, typer.Option("--alt-text", help="Tell what speaks against it as alt text.", rich_help_panel=_WORDING)
+    ] = False,
+    forbid: options.Forbid = None,
+    require: options.Require = None,
+    beginning: options.Beginning = None,
+    min_length: options.MinLength = None,
+    max_length: options.MaxLength = None,
+    no_repeat_ngram: options.NoRepeatNgram = None,
+    beam_width: options.BeamWidth = None,
+    length_exponent: options.LengthExponent = None,
+    groups: options.Groups = None,
+    diversity: options.Diversity = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    seed: options.Seed = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model folder; the shipped model if not given.", rich_help_panel=_WORK)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; CUDA where there is one.", rich_help_panel=_WORK)
+    ] = None,
+    batch_size: Annotated[
+        str, typer.Option(help="Pictures captioned together, or auto.", rich_help_panel=_WORK)
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode pictures.", rich_help_panel=_WORK)
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processors used by the network.", rich_help_panel=_WORK)
+    ] = None,
 ) -> None:
-    """Print `path: caption` for every picture, or write them to a file.
+    """Print `path: caption` for every picture, or write them with --out or as sidecars.
+
+    One picture that cannot be read ends nothing: its record says why. Ctrl-C finishes the pictures at hand; --resume
+    goes on, also after a crash. Ends with exit code 0 when every picture has its caption, 3 when some have none, 2
+    when the command itself is at fault, 130 when it was stopped.
 
     Words are searched for with a beam; --temperature, --top-k, --top-p or --seed draws them at random instead.
-    Ends with exit code 3 when some pictures could not be captioned, 2 when none could.
     """
+    from captioner.data.decoding import Decoders
+    from captioner.data.listing import Shard, list_items
     from captioner.data.samples import sample_pictures
-    from captioner.inference.bulk import as_record, find_pictures
+    from captioner.inference.bulk import caption_all
     from captioner.inference.captioner import Captioner
-    from captioner.text.alt_text import lint_alt_text
+    from captioner.inference.records import RecordStyle, Wording, made_by
+    from captioner.interruption import stop_requests
     from captioner.text.steering import Steering
 
-    chosen = [*(paths or []), *(sample_pictures() if samples else [])]
-    if not chosen:
+    named = [*(paths or []), *map(str, sample_pictures() if samples else [])]
+    if not named:
         raise ConfigError("There must be something to caption; name pictures or folders, or give --samples.")
-    pictures = list(find_pictures(chosen))
-    if out is not None and out.suffix != ".jsonl":
-        raise ConfigError(f"--out writes JSON lines, so its name must end in .jsonl, but {out} came.")
-    captioner = Captioner.from_pretrained(model, device=device)
-    beam = {
-        "beam_width": beam_width,
-        "length_exponent": length_exponent,
-        "groups": groups,
-        "diversity": diversity,
+    chosen = {
+        "named": named,
+        "include": include or (),
+        "exclude": exclude or (),
+        "shard": None if shard is None else Shard.parse(shard),
     }
-    lengths = {"min_length": min_length, "max_length": max_length, "no_repeat_ngram": no_repeat_ngram}
-    drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    search = _search(captioner.search, beam=beam, drawing=drawing, both=lengths)
-    steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
-    if (confidence or word_confidence) and captioner.calibration is None:
+    wording = Wording(prefix, suffix, template)
+    output = Output(out, format, on_existing, resume=resume)
+    if watch:
+        _check_watch(named)
+    if dry_run:
+        for item in itertools.islice(output.undone(list_items(**chosen)), limit):
+            print(item.name)
+        return
+
+    captioner = Captioner.from_pretrained(model, device=device)
+    if captioner.calibration is None and (confidence or word_confidence or min_confidence is not None):
         raise ConfigError("This model has no calibration to tell confidence by; run `captioner calibrate` on it first.")
-    captions = captioner.caption_each(
-        pictures, candidates=candidates, search=search, steering=steering, batch_size=batch_size
+    search = options.chosen_search(
+        captioner.search,
+        beam_width=beam_width,
+        length_exponent=length_exponent,
+        groups=groups,
+        diversity=diversity,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        min_length=min_length,
+        max_length=max_length,
+        no_repeat_ngram=no_repeat_ngram,
     )
+    steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
+    describing = captioner.describer(candidates=candidates, search=search, steering=steering)
     for sentence in steering.needless(captioner.model.vocabulary):
         print(f"captioner: {sentence}", file=sys.stderr)
-    failed = 0
-    with _opened(out) as file:
-        for path, result in zip(pictures, captions, strict=True):
-            if result.error is not None:
-                failed += 1
-                print(f"captioner: {result.error}", file=sys.stderr)
-            if file is not None:
-                record = as_record(path, result, model=captioner.name, words=word_confidence)
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                file.flush()
-            elif result.text is not None:
-                print(f"{path}: {_told(result, confidence=confidence, words=word_confidence)}")
-            if alt_text and result.text is not None:
-                for finding in lint_alt_text(result.text):
-                    print(f"captioner: {path} as alt text: {finding}", file=sys.stderr)
-    if out is not None:
-        print(f"{len(pictures) - failed} of {len(pictures)} pictures captioned in {out}.", file=sys.stderr)
-    if failed:
-        raise typer.Exit(2 if failed == len(pictures) else 3)
+    preprocessing = captioner.model.encoder.preprocessing
+    origin = made_by(model=captioner.name, preprocessing=preprocessing, search=search, steering=steering)
+    style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
+    at_once = _batch_size(batch_size, captioner.model.device.type)
+    _share_processors(threads, overlapping=output.kept)
+
+    with ExitStack() as opened:
+        printed = Printed(style, confidence=confidence, words=word_confidence, alt_text=alt_text)
+        destination = opened.enter_context(closing(output.open(style) if output.kept else printed))
+        decoding = opened.enter_context(
+            Decoders(preprocessing, workers=workers or max(1, _processors() // 2), ahead=4 * at_once)
+        )
+        countable = output.kept and not watch and "-" not in named
+        total = (lambda: _count(list_items(**chosen), limit)) if countable else None
+        progress = opened.enter_context(RunProgress(total=total, shown=output.kept))
+        stop = opened.enter_context(stop_requests())
+        left_out = 0
+        for items in _rounds(lambda: list_items(**chosen), stop) if watch else [list_items(**chosen)]:
+            news = 0
+            for batch in caption_all(
+                items,
+                destination,
+                decoding=decoding,
+                describing=describing,
+                batch_size=at_once,
+                filled=output.kept,
+                limit=None if limit is None else limit - progress.answered,
+                stop=stop,
+                skipped=lambda item: progress.skip(),
+            ):
+                progress.add(map(style.error, batch))
+                news += len(batch)
+            if news or not watch:
+                left_out = destination.finish()
+    if output.kept:
+        print(f"captioner: {progress.summary()}", file=sys.stderr)
+        if destination.errors_before:
+            print(f"captioner: {destination.errors_before:,} of those done before have no caption.", file=sys.stderr)
+    if left_out:
+        print(
+            f"captioner: {left_out} of them are not in {output.name}: their files are gone or changed.", file=sys.stderr
+        )
+    if stop() and not watch:
+        print(f"captioner: Stopped as asked; nothing is lost: {output.resumable} goes on.", file=sys.stderr)
+        raise typer.Exit(130)
+    if progress.errors or destination.errors_before or left_out:
+        raise typer.Exit(3)
 
 
-def _told(caption: "Caption", *, confidence: bool, words: bool) -> str:
-    """A caption as a line: `A dog runs. (medium, 0.41; dog 0.93, runs 0.55)`."""
-    told = caption.hedged or ""
-    if not (confidence or words):
-        return told
-    how_sure = "uncertain" if caption.confidence is None else f"{caption.level}, {caption.confidence:.2f}"
-    if words and caption.word_confidences is not None:
-        pairs = zip(caption.candidates[0].words, caption.word_confidences, strict=True)
-        how_sure += "; " + ", ".join(f"{word} {each:.2f}" for word, each in pairs if each is not None)
-    return f"{told} ({how_sure})"
+def _count(items: "Iterator[Item]", limit: int | None) -> int | None:
+    """How many there are; None where archives would have to be read to know."""
+    counted = 0
+    for item in itertools.islice(items, limit):
+        if isinstance(item.source, bytes):
+            return None
+        counted += 1
+    return counted
 
 
-def _search(
-    stored: SearchConfig, *, beam: dict[str, Any], drawing: dict[str, Any], both: dict[str, Any]
-) -> SearchConfig:
-    """The model's own settings with those given (not None) in their place: drawing at random if one asks for it."""
-    from dataclasses import replace
-
-    def given(settings: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in settings.items() if value is not None}
-
-    if not given(drawing):
-        return _shortened(replace(stored, **given(beam), **given(both)), both)
-    if given(beam):
-        one, other = (f"--{next(iter(given(settings))).replace('_', '-')}" for settings in (drawing, beam))
-        raise ConfigError(f"Words are either drawn at random ({one}) or searched for ({other}); drop one of the two.")
-    return _shortened(replace(stored, method="sample", **given(drawing), **given(both)), both)
+def _check_watch(named: list[str]) -> None:
+    """What is watched must be there from the beginning, even if it is empty."""
+    if "-" in named:
+        raise ConfigError("--watch looks at folders again and again; a list on standard input can be read only once.")
+    for name in named:
+        if not os.path.exists(name):
+            raise DataError(f"What is watched must exist, but there is no {name}; make the folder first.")
 
 
-def _shortened(search: SearchConfig, given: dict[str, Any]) -> SearchConfig:
-    """Who asks for three words at most does not want the four at least that are stored."""
-    from dataclasses import replace
+def _rounds(listed: "Callable[[], Iterator[Item]]", stop: Callable[[], bool]) -> "Iterator[Iterator[Item]]":
+    """What is there now, then again and again what has arrived since."""
+    seen: set[str] = set()
+    while not stop():
+        yield _arrived(listed, seen)
+        for _ in range(10):  # a stop is heard at once
+            if not stop():
+                time.sleep(0.2)
 
-    if given["min_length"] is not None:
-        return search
-    return replace(search, min_length=min(search.min_length, search.max_length))
 
-
-def _opened(out: Path | None) -> AbstractContextManager[TextIO | None]:
-    if out is None:
-        return nullcontext()
+def _arrived(listed: "Callable[[], Iterator[Item]]", seen: set[str]) -> "Iterator[Item]":
+    """The pictures that were not there before and are not being written any more."""
     try:
-        # A path that is no text is written in JSON's own escapes, and read back as it was.
-        return out.open("w", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DataError(f"The captions cannot be written to {out} ({error.strerror}); choose another --out.") from error
+        items = listed()
+    except DataError:  # a folder that holds nothing yet
+        return
+    for item in items:
+        if item.name not in seen and not _is_being_written(item):
+            seen.add(item.name)
+            yield item
+
+
+def _is_being_written(item: "Item") -> bool:
+    try:
+        return isinstance(item.source, Path) and time.time() - item.source.stat().st_mtime < 1.0
+    except OSError:  # gone again; its record will say so
+        return False
+
+
+def _batch_size(given: str, device: str) -> int:
+    """How many pictures go through the network together: on a CPU more than 16 are no faster."""
+    if given == "auto":
+        return 16 if device == "cpu" else 128
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(f"--batch-size must be auto or a number from 1, but {given!r} came.")
+    return int(given)
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _share_processors(threads: int | None, *, overlapping: bool) -> None:
+    """Give the network its processors: half to the CNN and half to the search where both are busy at a time."""
+    import torch
+
+    if threads is not None or overlapping:
+        torch.set_num_threads(max(1, (threads or _processors()) // (2 if overlapping else 1)))
 
 
 if __name__ == "__main__":

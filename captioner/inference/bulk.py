@@ -1,70 +1,206 @@
-"""Many pictures: finding them, and one record for each."""
+"""Many pictures: listed, decoded, encoded, searched, all at once, and one answer for each, in their order.
+
+Whatever happens to a picture, an answer comes for it: a caption, or why there is none. Nothing here knows where
+pictures come from or where answers go, nor does it import PyTorch.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
-from captioner.data.images import IMAGE_SUFFIXES
-from captioner.errors import DataError
+from captioner.data.decoding import Decoded
+from captioner.data.listing import Item
+from captioner.data.preprocessing import Pixels
+from captioner.errors import ImageError
+from captioner.inference.ahead import ahead
 from captioner.inference.caption import Caption
 
+Encoded = TypeVar("Encoded")
+Made = TypeVar("Made")
 
-def find_pictures(paths: Iterable[Path]) -> Iterator[Path]:
-    """The pictures named, and those in the folders named and below, in the order of their names.
+_BATCHES_AHEAD = 1
+_ITEMS_IN_A_BATCH = 4
+"""A batch is closed, however few of its pictures could be decoded, at so many times its size in items."""
 
-    A file that is named is taken whatever it is called. Raises DataError when a path does not exist or a folder
-    holds no picture.
+
+@dataclass(frozen=True)
+class Captioned:
+    """One picture, answered."""
+
+    item: Item
+    caption: Caption
+    digest: str | None
+    """The beginning of the SHA-256 of its file; None where it could not be read."""
+
+
+@dataclass
+class Stages:
+    """Seconds that each stage was busy, for pictures that went all the way."""
+
+    decode: float = 0.0
+    """Waiting for the processes that decode: more than nothing only where they are the slowest."""
+    encode: float = 0.0
+    search: float = 0.0
+
+
+class Decoding(Protocol):
+    """What is needed of `captioner.data.decoding.Decoders`."""
+
+    def decode(self, sources: Iterable[Item]) -> Generator[tuple[Item, Decoded], None, None]:
+        """Each item with its pixels or its error, in order, lazily."""
+        ...
+
+
+class Destination(Protocol):
+    """What is needed of a place where answers go; `captioner.inference.destinations` has some."""
+
+    def done(self, item: Item) -> bool:
+        """Whether this picture needs no answer any more. Asked once for each, in order."""
+        ...
+
+    def write(self, batch: Sequence[Captioned]) -> None:
+        """Put answers where they belong; when this returns they are on the disk. Raises DataError."""
+        ...
+
+
+class Describing(Protocol[Encoded]):
+    """What is needed of `captioner.inference.describer.Describer`."""
+
+    def encode(self, pictures: Sequence[Pixels], *, filled_to: int = 0) -> Encoded:
+        """At least one picture -> what the CNN makes of them."""
+        ...
+
+    def describe(self, encoded: Encoded) -> list[Caption]:
+        """A caption for each picture."""
+        ...
+
+
+@dataclass
+class _Batch(Generic[Encoded]):
+    """Items that go through the stages together."""
+
+    items: list[tuple[Item, Decoded]] = field(default_factory=list)
+    pictures: list[Pixels] = field(default_factory=list)
+    encoded: Encoded | None = None
+
+
+def caption_all(
+    items: Iterable[Item],
+    destination: Destination,
+    *,
+    decoding: Decoding,
+    describing: Describing[Encoded],
+    batch_size: int,
+    filled: bool,
+    limit: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    stages: Stages | None = None,
+    skipped: Callable[[Item], None] = lambda item: None,
+) -> Generator[Sequence[Captioned], None, None]:
+    """Answer every item that `destination` has no answer for, at most `limit` of them, and write the answers there.
+
+    Yields each batch once it is written. The other arguments are those of `caption_items`. Raises DataError when
+    answers cannot be written.
     """
-    for path in paths:
-        if os.path.isdir(path):  # unlike Path's own, False for a name that no file can have
-            found = False
-            for picture in _pictures_below(path):
-                found = True
-                yield picture
-            if not found:
-                known = ", ".join(sorted(IMAGE_SUFFIXES))
-                raise DataError(f"A folder to caption must hold pictures ({known}), but {path} holds none.")
-        elif os.path.exists(path):
-            yield path
-        else:
-            raise DataError(f"A picture to caption must exist, but there is no {path}; check the name.")
+
+    def wanted() -> Iterator[Item]:
+        for item in items:
+            if destination.done(item):
+                skipped(item)
+            else:
+                yield item
+
+    answers = caption_items(
+        itertools.islice(wanted(), limit),
+        decoding=decoding,
+        describing=describing,
+        batch_size=batch_size,
+        filled=filled,
+        stop=stop,
+        stages=stages,
+    )
+    with contextlib.closing(answers):
+        for batch in answers:
+            destination.write(batch)
+            yield batch
 
 
-def as_record(path: Path, caption: Caption, *, model: str, words: bool = False) -> dict[str, Any]:
-    """The JSON object that stands for one picture; its keys are the same whether it could be captioned or not.
+def caption_items(
+    items: Iterable[Item],
+    *,
+    decoding: Decoding,
+    describing: Describing[Encoded],
+    batch_size: int,
+    filled: bool,
+    stop: Callable[[], bool] = lambda: False,
+    stages: Stages | None = None,
+) -> Generator[list[Captioned], None, None]:
+    """The answers, a batch at a time, in the order of `items`; no item is asked for before it is needed.
 
-    With `words` it also lists the words of the caption with their confidences.
+    `filled` batches are all of one size, so that an answer does not depend, even in its last digit, on which pictures
+    came with it. When `stop` begins to say yes, what is in the stages still comes, and no more. Closing the
+    generator ends its threads.
     """
-    return {
-        "path": str(path),
-        "caption": caption.text,
-        "confidence": _rounded(caption.confidence),
-        "uncertain": caption.uncertain,
-        "candidates": [
-            {"text": candidate.text, "log_probability": round(candidate.log_probability, 4)}
-            for candidate in caption.candidates
-        ],
-        "error": caption.error,
-        "model": model,
-    } | ({"words": _words(caption)} if words else {})
+    stages = stages or Stages()
+    filled_to = batch_size if filled else 0
+    with contextlib.ExitStack() as started:  # and closed in turn, the last first
+
+        def closed(stage: Generator[Made, None, None]) -> Generator[Made, None, None]:
+            return started.enter_context(contextlib.closing(stage))
+
+        decoded = closed(decoding.decode(items))
+        batches: Generator[_Batch[Encoded], None, None] = closed(_batches(decoded, batch_size, stop, stages))
+        encoded = closed(ahead(_encoded(batches, describing, filled_to, stages), _BATCHES_AHEAD))
+        yield from closed(ahead(_described(encoded, describing, stages), _BATCHES_AHEAD))
 
 
-def _words(caption: Caption) -> list[dict[str, Any]]:
-    said = caption.candidates[0].words if caption.candidates else ()
-    told = caption.word_confidences or (None,) * len(said)
-    return [{"word": word, "confidence": _rounded(each)} for word, each in zip(said, told, strict=True)]
+def _batches(
+    decoded: Iterator[tuple[Item, Decoded]], batch_size: int, stop: Callable[[], bool], stages: Stages
+) -> Generator[_Batch[Encoded], None, None]:
+    batch: _Batch[Encoded] = _Batch()
+    while not stop():
+        began = time.perf_counter()
+        pair = next(decoded, None)
+        stages.decode += time.perf_counter() - began
+        if pair is None:
+            break
+        batch.items.append(pair)
+        if not isinstance(pair[1].pixels, ImageError):
+            batch.pictures.append(pair[1].pixels)
+        if len(batch.pictures) == batch_size or len(batch.items) == _ITEMS_IN_A_BATCH * batch_size:
+            yield batch
+            batch = _Batch()
+    if batch.items and not stop():
+        yield batch
 
 
-def _rounded(confidence: float | None) -> float | None:
-    return None if confidence is None else round(confidence, 4)
+def _encoded(
+    batches: Iterator[_Batch[Encoded]], describing: Describing[Encoded], filled_to: int, stages: Stages
+) -> Iterator[_Batch[Encoded]]:
+    for batch in batches:
+        began = time.perf_counter()
+        if batch.pictures:
+            batch.encoded = describing.encode(batch.pictures, filled_to=filled_to)
+        stages.encode += time.perf_counter() - began
+        yield batch
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(parent) / name
+def _described(
+    batches: Iterator[_Batch[Encoded]], describing: Describing[Encoded], stages: Stages
+) -> Iterator[list[Captioned]]:
+    for batch in batches:
+        began = time.perf_counter()
+        captions = iter([] if batch.encoded is None else describing.describe(batch.encoded))
+        stages.search += time.perf_counter() - began
+        yield [Captioned(item, _caption(decoded, captions), decoded.digest) for item, decoded in batch.items]
+
+
+def _caption(decoded: Decoded, captions: Iterator[Caption]) -> Caption:
+    if isinstance(decoded.pixels, ImageError):
+        return Caption(error=str(decoded.pixels), error_kind=decoded.pixels.kind)
+    return next(captions)

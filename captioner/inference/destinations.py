@@ -1,0 +1,95 @@
+"""Where answers go: into one file, which may then be rendered in another format, or beside the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from captioner.data.images import printable
+from captioner.data.listing import Item
+from captioner.errors import DataError
+from captioner.inference.bulk import Captioned
+from captioner.inference.formats import FORMATS, JOURNAL
+from captioner.inference.records import Journal, RecordStyle, read_records
+from captioner.inference.sidecars import Sidecars
+
+
+def journal_path(out: Path, format_name: str) -> Path:
+    """Where the records of a run lie: in its output itself, or beside it."""
+    return out if format_name == JOURNAL else out.with_name(f"{out.name}.jsonl")
+
+
+class OneFile:
+    """A journal, and beside it the file or folder that is rendered from it, unless its lines are all that is wanted."""
+
+    def __init__(
+        self,
+        out: Path,
+        format_name: str,
+        style: RecordStyle,
+        *,
+        already_there: Literal["fail", "skip", "overwrite", "append"],
+    ) -> None:
+        """Raises DataError as `Journal` does."""
+        self._out = out
+        self._render = None if format_name == JOURNAL else FORMATS[format_name]
+        self._style = style
+        self._journal = Journal(journal_path(out, format_name), already_there=already_there, origin=style.made_by)
+
+    @property
+    def errors_before(self) -> int:
+        """How many of the pictures done before have no caption."""
+        return self._journal.errors
+
+    def done(self, item: Item) -> bool:
+        """Whether the journal holds this picture already."""
+        return self._journal.take(item.name)
+
+    def write(self, batch: Sequence[Captioned]) -> None:
+        """Append their records to the journal. Raises DataError."""
+        self._journal.append([self._style.record(captioned) for captioned in batch])
+
+    def finish(self) -> int:
+        """Render the journal; how many captioned pictures had to be left out, being gone. Raises DataError."""
+        return 0 if self._render is None else self._render(lambda: read_records(self._journal.path), self._out)
+
+    def close(self) -> None:
+        """Let others write to the journal."""
+        self._journal.close()
+
+
+class BesidePictures:
+    """A text file for each picture that has a caption."""
+
+    errors_before = 0
+    """A picture without a sidecar is tried again."""
+
+    def __init__(self, sidecars: Sidecars, style: RecordStyle) -> None:
+        self._sidecars = sidecars
+        self._style = style
+
+    def done(self, item: Item) -> bool:
+        """Whether its sidecar is there and shall stay. Raises DataError where none may be there."""
+        if self._sidecars.on_existing not in ("skip", "fail") or not self._sidecars.exists(item):
+            return False
+        if self._sidecars.on_existing == "fail":
+            raise DataError(
+                f"There is a caption in {printable(self._sidecars.path_for(item))} already; choose another "
+                "--on-existing, or another --out."
+            )
+        return True
+
+    def write(self, batch: Sequence[Captioned]) -> None:
+        """Write the sidecars of those that have a caption. Raises DataError."""
+        for captioned in batch:
+            caption = self._style.record(captioned)["caption"]
+            if caption is not None:
+                self._sidecars.write(captioned.item, caption)
+
+    def finish(self) -> int:
+        """Nothing is left to do, and nothing left out."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""

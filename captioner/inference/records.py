@@ -1,0 +1,225 @@
+"""One JSON record for each picture, and the journal they are appended to: what was done, and need not be done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import captioner
+from captioner.config import SearchConfig
+from captioner.data.preprocessing import Preprocessing
+from captioner.durable import Growing
+from captioner.errors import ConfigError, DataError
+from captioner.inference.bulk import Captioned
+from captioner.inference.caption import Caption
+from captioner.text.steering import Steering
+
+Record = dict[str, Any]
+
+ALREADY_THERE = "fail", "skip", "overwrite", "append"
+"""What can be done about a journal that is there already: refuse; leave out what it holds; forget it; add to it."""
+
+
+def made_by(*, model: str, preprocessing: Preprocessing, search: SearchConfig, steering: Steering) -> Record:
+    """What a caption depends on beside its picture: equal origins give equal captions."""
+    return {
+        "captioner": captioner.__version__,
+        "model": model,
+        "preprocessing": asdict(preprocessing),
+        "search": asdict(search),
+        "steering": asdict(steering),
+    }
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The text that stands around captions."""
+
+    prefix: str = ""
+    suffix: str = ""
+    template: str = "{caption}"
+    """May name the fields {caption}, {confidence}, {name} (the file's, without its suffix) and {folder}."""
+
+    def __post_init__(self) -> None:
+        try:
+            parts = [part[1:] for part in string.Formatter().parse(self.template) if part[1] is not None]
+        except ValueError as error:
+            raise ConfigError(f"--template {self.template!r} must be readable, but: {error}.") from error
+        for field, form, conversion in parts:
+            if field not in ("caption", "confidence", "name", "folder") or form or conversion:
+                raise ConfigError(
+                    "--template may name {caption}, {confidence}, {name} and {folder} and nothing else in braces, "
+                    f"but {self.template!r} came; write {{{{ for a brace."
+                )
+
+    def __call__(self, caption: Caption, path: str, *, hedged: bool = False) -> str:
+        """The words that are told of a picture that has a caption; `hedged` ones say it where they are uncertain."""
+        confidence = "" if caption.confidence is None else f"{caption.confidence:.2f}"
+        name, folder = Path(path).stem, Path(path).parent.name
+        text = caption.hedged if hedged else caption.text
+        told = self.template.format(caption=text, confidence=confidence, name=name, folder=folder)
+        return f"{self.prefix}{told}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class RecordStyle:
+    """What records tell."""
+
+    made_by: Record
+    wording: Wording = Wording()
+    min_confidence: float | None = None
+    """Less sure captions are withheld."""
+    words: bool = False
+    """Also the words of each caption with their confidences."""
+
+    def record(self, captioned: Captioned) -> Record:
+        """The JSON object that stands for one picture; its keys are the same whether there is a caption or not."""
+        path, caption = captioned.item.name, captioned.caption
+        error, error_kind = self.error(captioned)
+        candidates = [
+            {"text": candidate.text, "log_probability": round(candidate.log_probability, 4)}
+            for candidate in caption.candidates
+        ]
+        return {
+            "path": path,
+            "caption": None if error else self.wording(caption, path),
+            "confidence": _rounded(caption.confidence),
+            "uncertain": caption.uncertain,
+            "candidates": candidates,
+            **({"words": _words(caption)} if self.words else {}),
+            "error": error,
+            "error_kind": error_kind,
+            "digest": captioned.digest,
+            "made_by": self.made_by,
+        }
+
+    def error(self, captioned: Captioned) -> tuple[str, str] | tuple[None, None]:
+        """Why a picture has no caption to tell, as a sentence and as a kind; (None, None) if it has one."""
+        caption, least = captioned.caption, self.min_confidence
+        if caption.error is not None:
+            return caption.error, caption.error_kind or "damaged"
+        if least is None or (caption.confidence or 0.0) >= least:
+            return None, None
+        how_sure = "uncertain" if caption.confidence is None else f"{caption.confidence:.2f}"
+        reason = (
+            f"{captioned.item.name}: a caption must be {least:g} sure or more, but it is {how_sure}; it is withheld."
+        )
+        return reason, "not sure"
+
+
+class Journal:
+    """A file of JSON lines, one for each picture, that outlives any crash. Close it."""
+
+    def __init__(
+        self, path: Path, *, already_there: Literal["fail", "skip", "overwrite", "append"], origin: Record | None = None
+    ) -> None:
+        """Open or begin it, and learn what it holds already.
+
+        Raises DataError when it cannot be written or read; or, if `already_there` says "fail", when it holds
+        something; or, if "skip", when another `origin` made what it holds: one file then would tell two stories.
+        """
+        self.path = path
+        self._file = Growing(path, fresh=already_there == "overwrite")
+        self._done: Counter[bytes] = Counter()
+        self.errors = 0
+        """How many of the pictures it held have no caption."""
+        try:
+            if already_there == "fail" and path.stat().st_size:
+                raise DataError(
+                    f"There are captions in {path} already; go on with them (--resume), replace them "
+                    "(--on-existing overwrite), or choose another --out."
+                )
+            if already_there == "skip":
+                self._learn(origin)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def take(self, name: str) -> bool:
+        """Whether a picture of this name was done before; each time it was done counts once."""
+        key = key_of(name)
+        if not self._done[key]:
+            return False
+        self._done[key] -= 1
+        return True
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Add records; when this returns they are on the disk. Raises DataError."""
+        self._file.append(b"".join(to_line(record) for record in records))
+
+    def close(self) -> None:
+        """Let others write to it."""
+        self._file.close()
+
+    def _learn(self, origin: Record | None) -> None:
+        for record in read_records(self.path):
+            if origin is not None and record["made_by"] != json.loads(json.dumps(origin)):
+                raise DataError(
+                    f"{self.path} was made with other settings ({difference(record['made_by'], origin)}); give the "
+                    "same again to go on, or choose another --out."
+                )
+            self._done[key_of(record["path"])] += 1
+            self.errors += record["caption"] is None
+
+
+def to_line(record: Record) -> bytes:
+    """A record as a line; a path that is no text is written in JSON's own escapes, and read back as it was."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", errors="backslashreplace") + b"\n"
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a journal, one at a time. Raises DataError when there is none, or a line is no record."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield _parsed(line, path, number)
+    except OSError as error:
+        raise DataError(
+            f"Captions are read from a file of JSON lines, but {path} cannot be ({error.strerror})."
+        ) from error
+
+
+def difference(before: Record, now: Record) -> str:
+    """In what two origins differ, the first such setting: `search.beam_width 5, now 3`."""
+    before, now = _flat(before), _flat(now)
+    name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
+    return f"{name} {before.get(name)}, now {now.get(name)}"
+
+
+def _flat(origin: Record) -> Record:
+    """{"search": {"seed": 0}} -> {"search.seed": 0}, as JSON holds it."""
+    flat: Record = {}
+    for name, value in json.loads(json.dumps(origin)).items():
+        flat |= {f"{name}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _parsed(line: bytes, path: Path, number: int) -> Record:
+    try:
+        record = json.loads(line)
+        if isinstance(record, dict) and isinstance(record["path"], str) and "caption" in record and "made_by" in record:
+            return record
+    except (ValueError, KeyError):
+        pass
+    raise DataError(f"Line {number} of {path} must be a record that `captioner caption` wrote, but it is not.")
+
+
+def key_of(name: str) -> bytes:
+    """Sixteen bytes that stand for a name: a million names must fit into memory."""
+    return hashlib.blake2b(name.encode("utf-8", errors="surrogatepass"), digest_size=16).digest()
+
+
+def _words(caption: Caption) -> list[Record]:
+    said = caption.candidates[0].words if caption.candidates else ()
+    told = caption.word_confidences or (None,) * len(said)
+    return [{"word": word, "confidence": _rounded(each)} for word, each in zip(said, told, strict=True)]
+
+
+def _rounded(confidence: float | None) -> float | None:
+    return None if confidence is None else round(confidence, 4)

@@ -1,0 +1,133 @@
+"""Where the captions of `captioner caption` go: what its options mean together."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from captioner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from captioner.data.listing import Item
+    from captioner.inference.bulk import Captioned
+    from captioner.inference.caption import Caption
+    from captioner.inference.destinations import BesidePictures, OneFile
+    from captioner.inference.records import RecordStyle
+
+Existing = Literal["skip", "overwrite", "append", "prepend", "fail"]
+
+_SIDECAR = "sidecar"
+
+
+class Output:
+    """A place for captions that was asked for, checked, but not opened yet."""
+
+    def __init__(self, out: Path | None, format_name: str | None, existing: Existing | None, *, resume: bool) -> None:
+        """Raises ConfigError when the options contradict one another."""
+        from captioner.inference.formats import FORMATS, JOURNAL, recognise
+
+        known = (JOURNAL, *FORMATS, _SIDECAR)
+        if format_name is not None and format_name not in known:
+            raise ConfigError(f"--format must be one of {', '.join(known)}, but {format_name!r} came.")
+        self.out = out
+        self.format = format_name if format_name is not None or out is None else recognise(out)
+        if out is None and self.format not in (None, _SIDECAR):
+            raise ConfigError(f"--format {self.format} needs a place to write to; give --out.")
+        if resume and (out is None or self.format == _SIDECAR):
+            raise ConfigError(
+                "--resume goes on with the file that --out names; sidecars that are there are skipped anyway."
+            )
+        if resume and existing not in (None, "skip"):
+            raise ConfigError(f"--resume goes on with what is there, but --on-existing {existing} came too; drop one.")
+        if existing is not None and self.format is None:
+            raise ConfigError("--on-existing is about captions that were written; give --out or --format sidecar.")
+        if existing == "prepend" and self.format != _SIDECAR:
+            raise ConfigError("--on-existing prepend is for sidecars alone; choose append.")
+        self._existing: Existing = existing or ("skip" if resume or self.format == _SIDECAR else "fail")
+
+    @property
+    def kept(self) -> bool:
+        """Whether captions are written to stay, and not only printed."""
+        return self.format is not None
+
+    @property
+    def name(self) -> str:
+        """Where a reader finds the captions."""
+        return "the sidecars" if self.out is None else str(self.out)
+
+    @property
+    def resumable(self) -> str:
+        """What goes on after a stop."""
+        return "the same command" if self.format == _SIDECAR else "the same command with --resume"
+
+    def open(self, style: "RecordStyle") -> "OneFile | BesidePictures":
+        """The place itself; only for captions that are kept. Raises DataError when nothing can be written there."""
+        from captioner.inference.destinations import BesidePictures, OneFile
+        from captioner.inference.sidecars import Sidecars
+
+        if self.format == _SIDECAR:
+            return BesidePictures(Sidecars(self.out, on_existing=self._existing), style)
+        assert self.out is not None, "every format but sidecars has its --out"
+        assert self.format is not None, "nobody opens a place for captions that are printed"
+        assert self._existing != "prepend", "only sidecars are prepended to"
+        return OneFile(self.out, self.format, style, already_there=self._existing)
+
+    def undone(self, items: "Iterator[Item]") -> "Iterator[Item]":
+        """The items that have no caption there yet; nothing is written."""
+        from captioner.inference.destinations import journal_path
+        from captioner.inference.records import Journal, RecordStyle
+
+        if self.format == _SIDECAR:
+            sidecars = self.open(RecordStyle({}))
+            return (item for item in items if not sidecars.done(item))
+        if self.out is None or self.format is None or not (path := journal_path(self.out, self.format)).exists():
+            return items
+        assert self._existing != "prepend", "only sidecars are prepended to"
+        journal = Journal(path, already_there=self._existing)
+        return (item for item in items if not journal.take(item.name))
+
+
+class Printed:
+    """Captions as lines on standard output: a destination that keeps nothing."""
+
+    errors_before = 0
+
+    def __init__(self, style: "RecordStyle", *, confidence: bool, words: bool, alt_text: bool) -> None:
+        self._style = style
+        self._confidence = confidence
+        self._words = words
+        self._alt_text = alt_text
+
+    def done(self, item: "Item") -> bool:
+        """Nothing is."""
+        return False
+
+    def write(self, batch: "Sequence[Captioned]") -> None:
+        """Print `path: caption` for each that has one."""
+        from captioner.text.alt_text import lint_alt_text
+
+        for captioned in batch:
+            caption, path = captioned.caption, captioned.item.name
+            if self._style.error(captioned)[0] is not None:
+                continue
+            print(f"{path}: {self._line(caption, path)}", flush=True)
+            for finding in lint_alt_text(caption.text or "") if self._alt_text else ():
+                print(f"captioner: {path} as alt text: {finding}", file=sys.stderr)
+
+    def finish(self) -> int:
+        """Nothing is left to do."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _line(self, caption: "Caption", path: str) -> str:
+        """A caption as a line: `A dog runs. (medium, 0.41; dog 0.93, runs 0.55)`."""
+        told = self._style.wording(caption, path, hedged=True)
+        if not (self._confidence or self._words):
+            return told
+        how_sure = "uncertain" if caption.confidence is None else f"{caption.level}, {caption.confidence:.2f}"
+        if self._words and caption.word_confidences is not None:
+            pairs = zip(caption.candidates[0].words, caption.word_confidences, strict=True)
+            how_sure += "; " + ", ".join(f"{word} {each:.2f}" for word, each in pairs if each is not None)
+        return f"{told} ({how_sure})"

@@ -1,0 +1,182 @@
+"""`captioner caption`: what its options mean together, on a small network and real decoding processes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from typer.testing import CliRunner, Result
+
+from captioner.cli import app
+from captioner.errors import CaptionerError
+
+
+@pytest.fixture
+def run(model_folder: Path):
+    """The command in this process."""
+
+    def command(*arguments: str | Path, stdin: bytes | None = None) -> Result:
+        given = ["caption", *map(str, arguments), "--model", str(model_folder), "--workers", "1"]
+        return CliRunner().invoke(app, given, input=stdin, standalone_mode=False)
+
+    return command
+
+
+def records(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def paths(path: Path) -> list[str]:
+    return [record["path"] for record in records(path)]
+
+
+def refused(answer: Result, *words: str) -> None:
+    """The command ended with one sentence that says these words."""
+    assert isinstance(answer.exception, CaptionerError | click.UsageError), answer.output
+    for word in words:
+        assert word in str(answer.exception)
+
+
+def test_a_run_goes_on_where_it_stood(run, pictures: list[Path], tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
+    assert run(pictures[0].parent, "--out", whole).return_value is None
+    run(pictures[0].parent, "--out", parts, "--limit", "2")
+    assert len(records(parts)) == 2
+    answer = run(pictures[0].parent, "--out", parts, "--resume")
+    assert "3 pictures captioned" in answer.stderr
+    assert "2 were done before" in answer.stderr
+    assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_shards_share_the_work_and_merge_to_the_whole(run, pictures: list[Path], tmp_path: Path) -> None:
+    for part in (1, 2):
+        run(pictures[0].parent, "--out", tmp_path / f"{part}.jsonl", "--shard", f"{part}/2")
+    both = paths(tmp_path / "1.jsonl") + paths(tmp_path / "2.jsonl")
+    assert sorted(both) == [str(path) for path in pictures]
+    merged = CliRunner().invoke(
+        app, ["merge", str(tmp_path / "all.jsonl"), *(str(tmp_path / f"{part}.jsonl") for part in (1, 2))]
+    )
+    assert merged.exit_code == 0, merged.output
+    assert paths(tmp_path / "all.jsonl") == both
+
+
+def test_a_list_on_standard_input_names_pictures(run, pictures: list[Path], tmp_path: Path) -> None:
+    listed = b"\0".join(os.fsencode(path) for path in pictures[:2]) + b"\0"
+    run("-", "--out", tmp_path / "a.jsonl", stdin=listed)
+    assert paths(tmp_path / "a.jsonl") == [str(path) for path in pictures[:2]]
+
+
+def test_patterns_choose(run, pictures: list[Path], tmp_path: Path) -> None:
+    run(pictures[0].parent, "--out", tmp_path / "a.jsonl", "--include", "[0-2].png", "--exclude", "1*")
+    assert paths(tmp_path / "a.jsonl") == [str(pictures[0]), str(pictures[2])]
+
+
+def test_a_dry_run_names_what_is_left_and_writes_nothing(run, pictures: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    assert run(pictures[0].parent, "--out", out, "--dry-run").stdout.splitlines() == [str(path) for path in pictures]
+    assert not out.exists()
+    run(pictures[0].parent, "--out", out, "--limit", "4")
+    assert run(pictures[0].parent, "--out", out, "--resume", "--dry-run").stdout == f"{pictures[4]}\n"
+
+
+def test_sidecars_stand_beside_pictures_and_are_not_written_twice(run, pictures: list[Path]) -> None:
+    (pictures[0].parent / "1.txt").write_text("mine")
+    answer = run(pictures[0].parent, "--format", "sidecar", "--prefix", "photo: ")
+    assert "4 pictures captioned" in answer.stderr
+    assert (pictures[0].parent / "1.txt").read_text() == "mine"
+    assert (pictures[0].parent / "0.txt").read_text().startswith("photo: ")
+
+
+def test_csv_is_rendered_from_the_journal(run, pictures: list[Path], tmp_path: Path) -> None:
+    run(pictures[0].parent, "--out", tmp_path / "a.csv", "--candidates", "2")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
+    assert [row["path"] for row in rows] == paths(tmp_path / "a.csv.jsonl")
+    assert [len(record["candidates"]) for record in records(tmp_path / "a.csv.jsonl")] == [2] * 5
+
+
+def test_records_say_what_made_them(run, pictures: list[Path], tmp_path: Path) -> None:
+    run(pictures[0], "--out", tmp_path / "a.jsonl", "--forbid", "bike", "--seed", "3")
+    [record] = records(tmp_path / "a.jsonl")
+    made_by = record["made_by"]
+    assert made_by["model"].startswith("tiny@")
+    assert (made_by["search"]["method"], made_by["search"]["seed"]) == ("sample", 3)
+    assert made_by["steering"]["forbid"] == ["bike"]
+    assert made_by["preprocessing"]["size"] == 64
+
+
+@pytest.mark.parametrize("batch_size", ["1", "3", "5"])
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_captions_depend_on_neither_batches_nor_workers(
+    run, pictures: list[Path], tmp_path: Path, batch_size: str, workers: str
+) -> None:
+    run(pictures[0].parent, "--out", tmp_path / "a.jsonl")
+    run(pictures[0].parent, "--out", tmp_path / "b.jsonl", "--batch-size", batch_size, "--workers", workers)
+    told = [[(each["path"], each["caption"]) for each in records(tmp_path / name)] for name in ("a.jsonl", "b.jsonl")]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--resume"], ["--out"]),
+        (["--resume", "--format", "sidecar"], ["sidecars"]),
+        (["--resume", "--out", "a.jsonl", "--on-existing", "overwrite"], ["drop one"]),
+        (["--on-existing", "skip"], ["--out"]),
+        (["--on-existing", "prepend", "--out", "a.jsonl"], ["append"]),
+        (["--format", "csv"], ["--out"]),
+        (["--format", "xml", "--out", "a.xml"], ["'xml'", "jsonl"]),
+        (["--out", "captions"], ["--format"]),
+        (["--shard", "0/3"], ["1/N"]),
+        (["--shard", "three"], ["i/N"]),
+        (["--batch-size", "many"], ["--batch-size", "'many'"]),
+        (["--template", "{size}"], ["--template"]),
+        (["--min-confidence", "0.5"], ["captioner calibrate"]),
+    ],
+)
+def test_what_contradicts_itself_is_one_sentence(
+    run, pictures: list[Path], options: list[str], words: list[str]
+) -> None:
+    refused(run(pictures[0], *options), *words)
+
+
+def test_what_arrives_is_captioned_until_it_is_stopped(
+    model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    """Watching begins with an empty folder, takes what arrives twice, and ends at once with what it has."""
+    inbox, out = tmp_path / "inbox", tmp_path / "a.jsonl"
+    inbox.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "captioner.cli",
+        "caption",
+        inbox,
+        "--watch",
+        "--out",
+        out,
+        "--model",
+        model_folder,
+    ]
+    process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
+    try:
+        for number, picture in enumerate(pictures[:2]):
+            picture.rename(inbox / picture.name)
+            deadline = time.monotonic() + 60
+            while not out.exists() or len(records(out)) <= number:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert paths(out) == [str(inbox / picture.name) for picture in pictures[:2]]

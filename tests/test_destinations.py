@@ -1,0 +1,149 @@
+"""Where answers go: whatever kills a run, going on ends with what an undisturbed run writes, byte for byte."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from captioner.errors import DataError
+from captioner.inference.bulk import caption_all
+from captioner.inference.destinations import BesidePictures, OneFile
+from captioner.inference.records import RecordStyle, read_records
+from captioner.inference.sidecars import Sidecars
+from tests.faults import Kind, every_fault
+from tests.stages import Decoding, Describing, items
+
+ORIGIN = {"model": "stand-in"}
+PICTURES = 9  # two batches and a bit
+
+Place = OneFile | BesidePictures
+
+
+def place(folder: Path, kind: str) -> Place:
+    style = RecordStyle(ORIGIN)
+    if kind == "sidecar":
+        return BesidePictures(Sidecars(folder / "captions"), style)
+    return OneFile(folder / f"captions.{kind}", kind, style, already_there="skip")
+
+
+def caption(folder: Path, kind: str, count: int = PICTURES, *, seconds: float = 0.0) -> None:
+    """The whole run, or what is left of it."""
+    destination = place(folder, kind)
+    stages = {"decoding": Decoding(), "describing": Describing(seconds), "batch_size": 4, "filled": True}
+    try:
+        for _ in caption_all(items(count), destination, **stages):
+            pass
+        destination.finish()
+    finally:
+        destination.close()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module", params=["jsonl", "csv", "sidecar"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def undisturbed(kind: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    caption(folder, kind)
+    return contents(folder)
+
+
+def test_every_picture_is_there_once(kind: str, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    if kind == "sidecar":
+        assert len(undisturbed) == sum(number % 7 != 3 for number in range(PICTURES))
+    else:
+        caption(tmp_path, kind)
+        journal = tmp_path / ("captions.jsonl" if kind == "jsonl" else f"captions.{kind}.jsonl")
+        assert [record["path"] for record in read_records(journal)] == [item.name for item in items(PICTURES)]
+
+
+@pytest.mark.parametrize("fault_kind", ["full", "error", "death"])
+def test_a_fault_at_any_call_loses_nothing(
+    kind: str, fault_kind: Kind, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The fault strikes at the first change to the disk, then at the second, and so on to the last."""
+    strikes = 0
+    for fault in every_fault(fault_kind):
+        folder = tmp_path / str(strikes)
+        folder.mkdir()
+        with fault:
+            caption(folder, kind)
+        if fault.raised is not None:
+            assert "cannot be written" in str(fault.raised)
+        caption(folder, kind)
+        assert contents(folder) == undisturbed
+        shutil.rmtree(folder)
+        strikes += 1
+    assert strikes > 5
+
+
+RUN = """
+import sys
+from pathlib import Path
+from tests.test_destinations import caption
+print("ready", flush=True)
+caption(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), seconds=0.004)
+"""
+
+
+def run_and_kill(folder: Path, kind: str, count: int, *, after: float | None) -> bool:
+    """Caption in another process, killed so many seconds after it has begun; whether it came to its end."""
+    command = [sys.executable, "-c", RUN, str(folder), kind, str(count)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    if after is not None:
+        time.sleep(after)
+        process.kill()
+    process.stdout.close()
+    return process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "sidecar"])
+def test_killed_at_random_and_gone_on_with_is_as_if_nothing_had_happened(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "undisturbed").mkdir()
+    assert run_and_kill(tmp_path / "undisturbed", kind, 80, after=None)
+    (tmp_path / "killed").mkdir()
+    moments, kills = random.Random(f"{kind}"), 0
+    while not run_and_kill(tmp_path / "killed", kind, 80, after=moments.uniform(0, 0.02 * (kills + 1))):
+        kills += 1
+    assert kills >= 3  # together they had less time than the whole run needs
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_two_runs_cannot_write_to_one_file(tmp_path: Path) -> None:
+    first = place(tmp_path, "jsonl")
+    with pytest.raises(DataError, match="Only one process at a time"):
+        place(tmp_path, "jsonl")
+    first.close()
+
+
+def test_the_journal_stays_beside_what_is_made_from_it(tmp_path: Path) -> None:
+    caption(tmp_path, "csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["captions.csv", "captions.csv.jsonl"]
+
+
+def test_how_many_have_no_caption_is_known_when_going_on(tmp_path: Path) -> None:
+    caption(tmp_path, "jsonl")
+    again = place(tmp_path, "jsonl")
+    assert again.errors_before == sum(number % 7 == 3 for number in range(PICTURES))
+    again.close()
+
+
+def test_where_no_sidecar_may_be_there_the_run_says_so_before_it_captions(tmp_path: Path) -> None:
+    caption(tmp_path, "sidecar")
+    sidecars = BesidePictures(Sidecars(tmp_path / "captions", on_existing="fail"), RecordStyle(ORIGIN))
+    with pytest.raises(DataError, match=r"0\.txt already; choose another --on-existing"):
+        sidecars.done(next(items(1)))
