@@ -54,10 +54,10 @@ def tar_pictures(path: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str
 def tar_samples(path: str | os.PathLike[str]) -> Iterator[Sample]:
     """The samples of a WebDataset shard, in its order; whole ones, a few files in memory at a time.
 
-    Files without a dot in their name belong to no sample and are passed over. When a file name comes twice in
-    one sample, it begins another of the same key. Raises DataError where the shard is damaged, after all whole samples.
+    Files without a dot in their name belong to no sample and are passed over. A suffix that comes twice begins another
+    sample. Raises DataError where the shard is damaged, after all whole samples.
     """
-    sample = Sample("", {})
+    sample, room = Sample("", {}), MAX_BYTES
     try:
         with Tar(os.fspath(path)) as tar:
             for member in tar.members():
@@ -69,10 +69,10 @@ def tar_samples(path: str | os.PathLike[str]) -> Iterator[Sample]:
                 if key != sample.key or suffix.lower() in sample.files:
                     if sample.files:
                         yield sample
-                    sample = Sample(key, {})
-                held = sum(len(content) for content in sample.files.values() if isinstance(content, bytes))
-                content = tar.read(member, most=MAX_BYTES - held)
+                    sample, room = Sample(key, {}), MAX_BYTES
+                content = tar.read(member, most=room)
                 sample.files[suffix.lower()] = content
+                room -= len(content) if isinstance(content, bytes) else 0
     except ImageError as error:
         raise DataError(str(error)) from error
     if sample.files:

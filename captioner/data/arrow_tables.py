@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from captioner.data.damage import damage_told
+from captioner.data.damage import check_regular, damage_told
 from captioner.data.images import printable, read_file
 from captioner.data.limits import MAX_BYTES
 from captioner.errors import DataError, ImageError
@@ -129,18 +129,20 @@ def _parquet_rows(path: str, *, start: int) -> Iterator[tuple[int, Picture]]:
     """The rows of a Parquet file from `start` on. Raises ImageError where it is damaged, DataError as above."""
     import pyarrow.parquet
 
-    # Not buffered ahead: a row group may be larger than the memory.
-    with damage_told(path, _PARQUET), pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
-        column = _picture_column(path, file.schema_arrow)
-        groups = list(range(file.metadata.num_row_groups))
-        number = 0
-        while groups and number + file.metadata.row_group(groups[0]).num_rows <= start:
-            number += file.metadata.row_group(groups.pop(0)).num_rows
-        for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=[column], use_threads=False):
-            for cell in batch.column(0):
-                if number >= start:
-                    yield number, _picture(cell.as_py(), name=f"{path}#{number}", beside=os.path.dirname(path))
-                number += 1
+    with damage_told(path, _PARQUET):
+        check_regular(path)
+        # Not buffered ahead: a row group may be larger than the memory.
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            column = _picture_column(path, file.schema_arrow)
+            groups = list(range(file.metadata.num_row_groups))
+            number = 0
+            while groups and number + file.metadata.row_group(groups[0]).num_rows <= start:
+                number += file.metadata.row_group(groups.pop(0)).num_rows
+            for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=[column], use_threads=False):
+                for cell in batch.column(0):
+                    if number >= start:
+                        yield number, _picture(cell.as_py(), name=f"{path}#{number}", beside=os.path.dirname(path))
+                    number += 1
 
 
 def _saved_rows(folder: str) -> Iterator[tuple[str, Picture]]:
@@ -192,7 +194,7 @@ def _holds_bytes(kind: Any) -> bool:
 
 
 def _picture(cell: bytes | dict[str, Any] | None, *, name: str, beside: str) -> Picture:
-    """The picture in a cell; a path that it gives instead is relative to the folder `beside` which the table lies."""
+    """The picture in a cell; a path that it gives instead is relative to the folder `beside`."""
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     path = cell.get("path") if isinstance(cell, dict) else None
     if content is None:

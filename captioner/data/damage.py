@@ -1,6 +1,8 @@
 """Whatever a library makes of a broken file, told as one sentence."""
 
 import contextlib
+import os
+import stat
 from collections.abc import Iterator
 
 from captioner.data.images import printable
@@ -25,3 +27,11 @@ def damage_told(path: str, what: str) -> Iterator[None]:
             f"{name} must be a whole {what}, but reading it failed ({reason}); copy or write it again.",
             kind="unreadable" if isinstance(error, PermissionError) else "damaged",
         ) from error
+
+
+def check_regular(path: str) -> None:
+    """Raise ImageError if this is no file but a pipe, say, that would keep whoever opens it waiting."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ImageError(
+            f"{printable(path)} must be a file, but it is a folder, a pipe or a device; name a file.", kind="unreadable"
+        )

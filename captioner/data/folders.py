@@ -6,7 +6,7 @@ stretches of the order the file system has. Of every stretch the files come firs
 
 What is passed over: names that begin with a dot (macOS's `._x.jpg`, `.git`, files that are still being written),
 and files that are named neither like a picture nor like an archive. Linked files are taken like others. A linked
-folder is entered, but not one that contains its own link, and no folder twice through links: a loop ends.
+folder is entered, but not one that contains its own link, and none twice through links: a loop ends.
 """
 
 import fnmatch
@@ -101,7 +101,7 @@ def walk(top: str, globs: Globs) -> Iterator[tuple[str, Kind | ImageError]]:
 
     Archives and saved data sets are named, not opened. A subfolder that cannot be read is an ImageError in its place.
     """
-    followed: set[str] = set()
+    followed = {os.path.realpath(top)}
     # A stack of our own: folders may be nested deeper than Python likes to recurse.
     open_folders = [_entries(top, "", globs)]
     while open_folders:

@@ -15,7 +15,7 @@ from typing import IO, Final, Self
 
 from captioner.data.archives import read_tar_picture, tar_pictures
 from captioner.data.arrow_tables import parquet_pictures, read_parquet_row, read_saved_row, saved_pictures
-from captioner.data.folders import Globs, Kind, join, kind_of_file, walk
+from captioner.data.folders import Globs, Kind, is_saved_dataset, join, kind_of_file, walk
 from captioner.data.images import IMAGE_SUFFIXES, printable, read_file
 from captioner.errors import ConfigError, DataError, ImageError
 
@@ -131,10 +131,10 @@ def read_source(name: str) -> bytes:
         if row.isdecimal():
             if kind_of_file(table) == "table" and os.path.isfile(table):
                 return read_parquet_row(table, int(row))
-            if os.path.isdir(table):
+            if is_saved_dataset(table):
                 return read_saved_row(table, "", int(row))
             folder, _, split = table.rpartition("#")
-            if os.path.isdir(folder):
+            if is_saved_dataset(folder):
                 return read_saved_row(folder, split, int(row))
     return read_file(name)
 

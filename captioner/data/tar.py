@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Self
 
-from captioner.data.damage import damage_told
+from captioner.data.damage import check_regular, damage_told
 from captioner.data.images import printable
 from captioner.data.limits import MAX_BYTES
 from captioner.errors import ImageError
@@ -23,7 +23,7 @@ WHAT: Final = "tar archive, packed with gzip or not at all"
 _MAX_HEADER: Final = 1 << 20
 _MAX_RATIO: Final = 100
 # What any archive may expand to: below this, even an attack costs little.
-_HARMLESS: Final = 1 << 30
+_HARMLESS: Final = 1 << 28
 _PIECE: Final = 1 << 20
 
 _GZIP: Final = b"\x1f\x8b"
@@ -144,6 +144,7 @@ class _Content:
     """
 
     def __init__(self, path: str) -> None:
+        check_regular(path)
         self._file = open(path, "rb")  # noqa: SIM115, `close` closes it
         start = self._file.read(4)
         self._file.seek(0)
