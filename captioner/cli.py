@@ -16,6 +16,7 @@ from captioner.pipelines.merge import merge
 from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
 from captioner.pipelines.train import train
+from captioner.pipelines.verify import verify
 from captioner.pipelines.vocabulary import vocabulary
 
 app = typer.Typer(
@@ -25,7 +26,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (caption, merge, explain, demo, prepare, train, evaluate, calibrate, pack, vocabulary, benchmark):
+for command in (
+    *(caption, explain, demo),
+    *(verify, merge),
+    *(prepare, train, evaluate, calibrate, pack, vocabulary, benchmark),
+):
     app.command()(command)
 
 

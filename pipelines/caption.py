@@ -181,7 +181,13 @@ def caption(
     for sentence in steering.needless(captioner.model.vocabulary):
         print(f"captioner: {sentence}", file=sys.stderr)
     preprocessing = captioner.model.encoder.preprocessing
-    origin = made_by(model=captioner.name, preprocessing=preprocessing, search=search, steering=steering)
+    origin = made_by(
+        model=captioner.name,
+        preprocessing=preprocessing,
+        search=search,
+        steering=steering,
+        candidates=describing.candidates,
+    )
     style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
     at_once = _batch_size(batch_size, captioner.model.device.type)
     _share_processors(threads, overlapping=output.kept)

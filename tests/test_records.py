@@ -21,6 +21,7 @@ ORIGIN = made_by(
     preprocessing=Preprocessing(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     search=SearchConfig(),
     steering=Steering(forbid=("man",)),
+    candidates=1,
 )
 DOG = Caption(
     (Candidate("A dog.", -2.5, ("a", "dog")),), confidence=0.41234, word_confidences=(None, 0.9), uncertain=False

@@ -26,14 +26,17 @@ ALREADY_THERE = "fail", "skip", "overwrite", "append"
 """What can be done about a journal that is there already: refuse; leave out what it holds; forget it; add to it."""
 
 
-def made_by(*, model: str, preprocessing: Preprocessing, search: SearchConfig, steering: Steering) -> Record:
-    """What a caption depends on beside its picture: equal origins give equal captions."""
+def made_by(
+    *, model: str, preprocessing: Preprocessing, search: SearchConfig, steering: Steering, candidates: int
+) -> Record:
+    """What a record depends on beside its picture: equal origins give equal captions."""
     return {
         "captioner": captioner.__version__,
         "model": model,
         "preprocessing": asdict(preprocessing),
         "search": asdict(search),
         "steering": asdict(steering),
+        "candidates": candidates,
     }
 
 
@@ -186,10 +189,12 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def difference(before: Record, now: Record) -> str:
-    """In what two origins differ, the first such setting: `search.beam_width 5, now 3`."""
+    """In what two origins differ: `search.beam_width 5, now 3`; the first such setting, empty where there is none."""
     before, now = _flat(before), _flat(now)
-    name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
-    return f"{name} {before.get(name)}, now {now.get(name)}"
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            return f"{name} {before.get(name)}, now {now.get(name)}"
+    return ""
 
 
 def _flat(origin: Record) -> Record:

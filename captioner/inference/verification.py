@@ -1,0 +1,95 @@
+"""Captioning again from records: which pictures have changed since, and which captions would be different now."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeVar
+
+from captioner.data.listing import Item, read_source
+from captioner.errors import ImageError
+from captioner.inference.bulk import Captioned, Decoding, Describing, caption_items
+from captioner.inference.records import Record
+
+Encoded = TypeVar("Encoded")
+
+Verdict = Literal["same", "gone", "picture changed", "caption changed", "error changed"]
+"""What became of a record: nothing; its picture cannot be read any more; the picture's file is another; the same file
+gets another caption, or another confidence; what could not be captioned can be, or the other way about."""
+
+_CLOSE = 1e-3
+"""Two runs on different machines may differ in the last digits."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One record and what became of it."""
+
+    record: Record
+    verdict: Verdict
+    detail: str = ""
+    """What is there now, where that differs."""
+
+
+def verify(
+    records: Iterable[Record],
+    *,
+    decoding: Decoding,
+    describing: Describing[Encoded],
+    batch_size: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Verified]:
+    """Caption the picture of every record again, and compare.
+
+    All records must have been made with the settings that `describing` has. In order, a batch at a time; when `stop`
+    says yes, what is at hand still comes.
+    """
+    waiting: deque[Record] = deque()
+
+    def items() -> Iterator[Item]:
+        for record in records:
+            waiting.append(record)
+            yield _item(record)
+
+    answers = caption_items(
+        items(), decoding=decoding, describing=describing, batch_size=batch_size, filled=True, stop=stop
+    )
+    with contextlib.closing(answers):
+        for captioned in itertools.chain.from_iterable(answers):
+            yield _compare(waiting.popleft(), captioned)
+
+
+def _item(record: Record) -> Item:
+    """The picture that a record names: a file, or else what is inside an archive."""
+    name = record["path"]
+    source: Path | bytes | ImageError = Path(name)
+    if not Path(name).exists():
+        try:
+            source = read_source(name)
+        except ImageError as error:
+            source = error
+    return Item(name, PurePosixPath(Path(name).name), source)
+
+
+def _compare(record: Record, now: Captioned) -> Verified:
+    if now.digest is None and record["digest"] is not None:
+        return Verified(record, "gone", now.caption.error or "")
+    if now.digest != record["digest"]:
+        return Verified(record, "picture changed", now.caption.text or now.caption.error or "")
+    found_before, found_now = bool(record["candidates"]), bool(now.caption.candidates)
+    if found_before != found_now:
+        return Verified(record, "error changed", now.caption.text or now.caption.error or "")
+    if not found_now:
+        return Verified(record, "same")
+    before, first = record["candidates"][0], now.caption.candidates[0]
+    confidences = record["confidence"] or 0.0, now.caption.confidence or 0.0
+    same = (
+        before["text"] == first.text
+        and abs(before["log_probability"] - first.log_probability) < _CLOSE
+        and abs(confidences[0] - confidences[1]) < _CLOSE
+    )
+    return Verified(record, "same") if same else Verified(record, "caption changed", first.text)

@@ -1,0 +1,100 @@
+"""Caption again what a run has captioned, and tell what has changed since.
+
+captioner verify captions.jsonl
+"""
+
+import itertools
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import progress_bar, run
+
+if TYPE_CHECKING:
+    from captioner.inference.captioner import Captioner
+    from captioner.inference.describer import Describer
+    from captioner.inference.records import Record
+
+
+def verify(
+    out: Annotated[Path, typer.Argument(help="The records of a run: its --out, or OUT.jsonl beside it.")],
+    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many records.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that decode pictures.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
+) -> None:
+    """Print which pictures and captions are not what they were, and in what this captioner differs.
+
+    Ends with exit code 0 when nothing has changed, 3 when something has.
+    """
+    from captioner.data.decoding import Decoders
+    from captioner.inference.captioner import Captioner
+    from captioner.inference.records import difference, read_records
+    from captioner.inference.verification import verify as verify_records
+    from captioner.interruption import stop_requests
+
+    journal = out if out.suffix == ".jsonl" else out.with_name(f"{out.name}.jsonl")
+    records = itertools.islice(read_records(journal), limit)
+    verdicts: Counter[str] = Counter()
+    differences: dict[str, None] = {}
+    captioner = Captioner.from_pretrained(model, device=device)
+    preprocessing = captioner.model.encoder.preprocessing
+    with ExitStack() as opened:
+        decoding = opened.enter_context(Decoders(preprocessing, workers=workers, ahead=4 * batch_size))
+        stop = opened.enter_context(stop_requests())
+        bar = opened.enter_context(progress_bar())
+        task = bar.add_task("Captioning again", total=limit)
+        for origin, group in itertools.groupby(records, key=lambda record: record["made_by"]):
+            describing = _describer(captioner, origin)
+            if differs := difference(origin, _origin(captioner, describing)):
+                differences[differs] = None
+            for verified in verify_records(
+                group, decoding=decoding, describing=describing, batch_size=batch_size, stop=stop
+            ):
+                verdicts[verified.verdict] += 1
+                bar.advance(task)
+                if verified.verdict != "same":
+                    was = verified.record["caption"] or verified.record["error"]
+                    print(f"{verified.record['path']}: {verified.verdict}: {was} -> {verified.detail}", flush=True)
+    for differs in differences:
+        print(f"captioner: the settings differ: {differs}.", file=sys.stderr)
+    told = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
+    print(f"captioner: {verdicts.total():,} records: {told or 'none'}.", file=sys.stderr)
+    if stop():
+        raise typer.Exit(130)
+    if differences or verdicts["same"] < verdicts.total():
+        raise typer.Exit(3)
+
+
+def _describer(captioner: "Captioner", origin: "Record") -> "Describer":
+    """What captions as a record says that it was captioned. Raises ConfigError when this model cannot."""
+    from captioner.config import SearchConfig, from_dict
+    from captioner.text.steering import Steering
+
+    steering = {name: tuple(words) if isinstance(words, list) else words for name, words in origin["steering"].items()}
+    return captioner.describer(
+        search=from_dict(SearchConfig, origin["search"]),
+        steering=Steering(**steering),
+        candidates=origin["candidates"],
+    )
+
+
+def _origin(captioner: "Captioner", describing: "Describer") -> "Record":
+    from captioner.inference.records import made_by
+
+    return made_by(
+        model=captioner.name,
+        preprocessing=captioner.model.encoder.preprocessing,
+        search=describing.search,
+        steering=describing.steering,
+        candidates=describing.candidates,
+    )
+
+
+if __name__ == "__main__":
+    run(verify)
