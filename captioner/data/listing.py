@@ -37,7 +37,7 @@ class Item:
     """One picture to caption.
 
     Attributes:
-        name: what its record calls it, different for every picture: its path, as `pathlib` writes what was given;
+        name: what its record calls it: its path, as `pathlib` writes what was given;
             `shard.tar/000.jpg` in an archive; `table.parquet#12`, the 13th row of a table; `saved#train#12`. Bytes
             that are no UTF-8 are lone surrogates, as `os.fsdecode` makes them.
         relative: where it lies below the one folder, archive or table that was named; when more than one thing was
@@ -90,11 +90,14 @@ def list_items(
 ) -> Iterator[Item]:
     """Everything to caption, in the order given; what lies in a folder in the order of names (see `walk`).
 
+    Two items have one name only if something was named twice, by a list or by a folder around it. A saved data set, and
+    in a folder an archive, is one thing: nothing else in the one is looked at, the other may hold no picture.
+
     Args:
         named: files, taken whatever they are called; folders, searched to the bottom for pictures and archives;
             tar archives; Parquet files; folders that `datasets` saved; and "-" for a list on standard input, one path
-            a line or, where the first line holds a NUL, a NUL after each (`find -print0`). A path of the list may be
-            any of the above, and the name of an `Item` in an archive. Blank lines are nothing.
+            a line or with a NUL after each (`find -print0`), which the list itself tells. A path of the list may be any
+            of the above, and the name of an `Item` in an archive. Blank lines are nothing.
         include, exclude: patterns as `Globs` tells, for paths below what was named, and for files named by
             themselves.
         shard: the part of the whole that is wanted; `None` for all.
@@ -116,6 +119,13 @@ def list_items(
         else listing.named(path, alone=len(paths) == 1)
         for path in paths
     )
+
+
+def item_again(name: str) -> Item:
+    """The item of this name as it is now; one that cannot be had any more says so."""
+    if os.path.exists(name):
+        return Item(name, _harmless(name), Path(name))
+    return Item(name, _harmless(name), _source_or_error(name))
 
 
 def read_source(name: str) -> bytes:
@@ -237,19 +247,24 @@ def _source_or_error(name: str) -> bytes | ImageError:
 
 
 def _paths(lines: IO[bytes]) -> Iterator[str]:
-    """The paths on a list, one a line, or with a NUL after each if its first line has one."""
-    first = lines.readline(_LONGEST_LINE)
+    """The paths on a list, one a line, or with a NUL after each if there is one in the first piece of the list."""
+    # What there is, without waiting for more, so that a list may grow while it is worked on.
+    read = getattr(lines, "read1", lines.read)
+    pieces = iter(lambda: read(_LONGEST_LINE), b"")
+    first = next(pieces, b"").removeprefix(b"\xef\xbb\xbf")
     if b"\0" in first:
-        entries = _between_nuls(chain([first], iter(lambda: lines.read(_LONGEST_LINE), b"")))
+        entries = _split(chain([first], pieces), b"\0")
     else:
-        rest = iter(lambda: lines.readline(_LONGEST_LINE), b"")
-        entries = (line.rstrip(b"\r\n") for line in chain([first.removeprefix(b"\xef\xbb\xbf")], rest))
+        entries = (line.removesuffix(b"\r") for line in _split(chain([first], pieces), b"\n"))
     return (os.fspath(Path(os.fsdecode(entry))) for entry in entries if entry.strip())
 
 
-def _between_nuls(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _split(pieces: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
     begun = b""
     for piece in pieces:
-        *whole, begun = (begun + piece).split(b"\0")
+        *whole, begun = (begun + piece).split(separator)
         yield from whole
+        if len(begun) > _LONGEST_LINE:  # no path: it will be told that there is no such file
+            yield begun
+            begun = b""
     yield begun
