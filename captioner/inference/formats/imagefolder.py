@@ -18,15 +18,16 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from captioner.durable import UNFINISHED, told, whole_file, write_whole
 from captioner.inference.formats.pictures import own_folder, picture_of, suffix_of
 from captioner.inference.formats.rows import Records, Row, plain, without_nulls
 
-_METADATA = "metadata.jsonl"
-_PICTURES = "pictures"
-_PER_FOLDER = 1000
-_OURS = re.compile(rf"\d{{9,}}-[0-9a-f]{{16}}\.\w+|\..*{re.escape(UNFINISHED)}")
+_METADATA: Final = "metadata.jsonl"
+_PICTURES: Final = "pictures"
+_PER_FOLDER: Final = 1000
+_OURS: Final = re.compile(rf"\d{{9,}}-[0-9a-f]{{16}}\.\w+|\.\d{{9,}}-.*{re.escape(UNFINISHED)}")
 
 
 def write_imagefolder(records: Records, out: Path) -> int:

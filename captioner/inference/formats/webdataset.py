@@ -17,11 +17,11 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
-from captioner.durable import told, whole_file
+from captioner.durable import UNFINISHED, told, whole_file
 from captioner.inference.formats.pictures import own_folder, picture_of, suffix_of
 from captioner.inference.formats.rows import Records, Row, in_batches, plain, without_nulls
 
-_SHARD: Final = re.compile(r"\d{6,}\.tar")
+_OURS: Final = re.compile(rf"\d{{6,}}\.tar|\.\d{{6,}}\.tar{re.escape(UNFINISHED)}")
 
 Sample = tuple[str, Row]
 """The key of a sample, and its record."""
@@ -46,7 +46,7 @@ def write_webdataset(records: Records, out: Path, *, per_shard: int = 1000) -> i
             left_out += _write_shard(shard, batch, suffix)
     with told(out):
         for path in sorted(out.iterdir()):
-            if _SHARD.fullmatch(path.name) and path.name not in shards:
+            if _OURS.fullmatch(path.name) and path.name not in shards:
                 path.unlink()
     return left_out
 
