@@ -36,7 +36,7 @@ def calibrate(
     Changes the model's manifest and with it its fingerprint. Pack a model first: packing and training leave
     the calibration behind, which holds for these weights and search settings only.
     """
-    from captioner.data.sources import load_collection
+    from captioner.data.collection import load_collection
     from captioner.inference import calibration
     from captioner.inference.captioner import Captioner
     from captioner.inference.confidence import FILE

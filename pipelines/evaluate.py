@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import datasets
 
     from captioner.config import SearchConfig
-    from captioner.data.sources import Row
+    from captioner.data.rows import Row
     from captioner.inference.evaluation import Evaluation
 
 # How many pictures that could not be captioned are named on the terminal; the files name all of them.
@@ -52,7 +52,7 @@ def evaluate(
 
     Ends with exit code 3 when some pictures could not be captioned; they are in no score.
     """
-    from captioner.data.sources import load_collection
+    from captioner.data.collection import load_collection
     from captioner.inference import evaluation
     from captioner.inference.captioner import Captioner
     from captioner.model.checkpoint import checkpoint_fingerprint
@@ -114,7 +114,7 @@ def _undecoded(rows: "datasets.Dataset") -> "datasets.Dataset":
 
 
 def _pictures(rows: "datasets.Dataset", split: str) -> "Iterator[Row]":
-    from captioner.data.sources import Row
+    from captioner.data.rows import Row
 
     for row in _undecoded(rows):
         yield Row(split, row["image_id"], row["image"]["bytes"], tuple(row["captions"]))

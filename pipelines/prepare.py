@@ -1,11 +1,14 @@
 """Make a collection ready: check every picture and caption, and write one self-contained folder.
 
-captioner prepare path/to/flickr8k --out data/flickr8k
+captioner prepare path/to/pictures --out data/mine --preview
+captioner prepare hf:user/name --out data/theirs --limit 1000
 captioner prepare shapes --out data/shapes
 """
 
+import filecmp
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,37 +16,95 @@ import typer
 
 from captioner.errors import ConfigError, DataError
 
-from . import run
+from . import progress_bar, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
-    from captioner.data.sources import Dropped, Prepared, Report, Row
+    from captioner.data.collection import Prepared
+    from captioner.data.formats.place import Place
+    from captioner.data.report import Report
+    from captioner.data.rows import Rows
 
 # What `shapes` draws unless told otherwise: drawings per split, and the side of each in pixels.
 SHAPES = {"train": 2000, "validation": 200, "test": 200, "size": 96, "seed": 0}
 
+_SHAPES_ONLY = "For drawings"
+_TABLES_ONLY = "For tables"
+
 
 def prepare(
-    source: Annotated[str, typer.Argument(help="A folder of captioned pictures, or the word `shapes`.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of captioned pictures or a file that names them, hf:USER/NAME for a data set of the "
+            "Hugging Face hub, or the word `shapes`."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write; a prepared collection there is replaced.")],
-    format: Annotated[str | None, typer.Option(help="The folder's format; recognised if not given.")] = None,
+    format: Annotated[str | None, typer.Option(help="The source's format; recognised if not given.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The folder that picture names start from, if not the source's.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="Of text files, such as cp1252 for what old Excel saved.")] = "utf-8",
+    preview: Annotated[bool, typer.Option(help="Also write preview.html, a page to look at.")] = False,
     max_bad: Annotated[float, typer.Option(help="Share of bad pictures, 0 to 1, above which to fail.")] = 0.02,
-    seed: Annotated[int | None, typer.Option(help="shapes: number that the drawings follow from [0].")] = None,
-    train: Annotated[int | None, typer.Option(help="shapes: drawings to train on [2000].")] = None,
-    validation: Annotated[int | None, typer.Option(help="shapes: drawings to validate on [200].")] = None,
-    test: Annotated[int | None, typer.Option(help="shapes: drawings to test on [200].")] = None,
-    size: Annotated[int | None, typer.Option(help="shapes: side of a drawing, in pixels [96].")] = None,
+    min_words: Annotated[int, typer.Option(help="Shorter captions are left out.")] = 2,
+    max_words: Annotated[int, typer.Option(help="Longer captions are left out.")] = 100,
+    validation_share: Annotated[
+        float, typer.Option(help="Share of pictures for validation, where the source has none.")
+    ] = 0.1,
+    test_share: Annotated[float, typer.Option(help="Share of pictures to test on, where the source has none.")] = 0.0,
+    resplit: Annotated[
+        bool, typer.Option(help="Pass over the splits of the source, and deal its pictures anew.")
+    ] = False,
+    keep_lookalikes: Annotated[
+        bool, typer.Option(help="Keep pictures that look like one of an earlier split.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures of the source.")] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="The column of the pictures.", rich_help_panel=_TABLES_ONLY)
+    ] = None,
+    caption_column: Annotated[
+        list[str] | None, typer.Option(help="A column of captions; repeatable.", rich_help_panel=_TABLES_ONLY)
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="The column that says train, validation or test.", rich_help_panel=_TABLES_ONLY)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Number that the drawings follow from [0].", rich_help_panel=_SHAPES_ONLY)
+    ] = None,
+    train: Annotated[
+        int | None, typer.Option(help="Drawings to train on [2000].", rich_help_panel=_SHAPES_ONLY)
+    ] = None,
+    validation: Annotated[
+        int | None, typer.Option(help="Drawings to validate on [200].", rich_help_panel=_SHAPES_ONLY)
+    ] = None,
+    test: Annotated[int | None, typer.Option(help="Drawings to test on [200].", rich_help_panel=_SHAPES_ONLY)] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of a drawing, in pixels [96].", rich_help_panel=_SHAPES_ONLY)
+    ] = None,
 ) -> None:
     """Check a captioned collection and write it as one folder, ready to train on."""
     import datasets
 
-    from captioner.data import sources
+    from captioner.data.captions import Limits
+    from captioner.data.collection import build
+    from captioner.data.formats.place import Columns, Place
+    from captioner.data.splits import Shares
 
     if not 0 <= max_bad <= 1:
         raise ConfigError(f"--max-bad must be a share between 0 and 1, not {max_bad}.")
+    limits = Limits(min_words=min_words, max_words=max_words)
+    shares = Shares(validation=validation_share, test=test_share)
     drawing = {"seed": seed, "train": train, "validation": validation, "test": test, "size": size}
-    rows = _rows(source, format, {name: value for name, value in drawing.items() if value is not None})
+    place = Place(
+        Path(source).expanduser(),
+        images=None if images is None else images.expanduser(),
+        columns=Columns(image_column, tuple(caption_column or ()), split_column),
+        encoding=encoding,
+    )
+    rows = _rows(source, place, format, {name: value for name, value in drawing.items() if value is not None})
     out = out.expanduser().resolve()
     _refuse_foreign(out)
     datasets.disable_progress_bars()
@@ -53,14 +114,24 @@ def prepare(
     try:
         shutil.rmtree(working, ignore_errors=True)
         working.mkdir(parents=True)
-        prepared = sources.build(rows, working)
+        with progress_bar() as progress:
+            task = progress.add_task("Checking pictures", total=None)
+            prepared = build(
+                _wanted(rows, limit, resplit=resplit),
+                working,
+                # Drawings are as many of each split as was asked, and may well be much alike.
+                divide=None if source == "shapes" else shares,
+                limits=limits,
+                drop_lookalikes=source != "shapes" and not keep_lookalikes,
+                done=lambda count: progress.update(task, completed=count, description=f"Checked {count:,} pictures"),
+            )
         _print_report(prepared.report)
         if prepared.report.bad_share > max_bad:
             raise DataError(
                 f"At most {max_bad:.1%} of the pictures may be bad, but {prepared.report.bad_share:.1%} are: "
                 "mend what the table shows, or raise --max-bad."
             )
-        _write(prepared, working, out)
+        _write(prepared, working, out, preview=preview)
     except OSError as error:
         raise DataError(
             f"{source} must be readable and {out} writable, but that failed: {error}; see to the file or the "
@@ -68,23 +139,47 @@ def prepare(
         ) from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
-    print(f"Written to {out}.")
+    if preview:
+        print(f"Look at {out / 'preview.html'}.")
 
 
-def _rows(source: str, format_name: str | None, given: dict[str, int]) -> "Iterable[Row | Dropped]":
-    """The rows of the source; `given` are the options for drawings that the user gave."""
+def _rows(source: str, place: "Place", format_name: str | None, drawing: dict[str, int]) -> "Rows":
+    """The rows of the source; `drawing` are the options for drawings that the user gave."""
     from captioner.data import sources
+    from captioner.data.formats.huggingface import hub_rows
 
     if source == "shapes":
         if format_name is not None:
             raise ConfigError("--format belongs to a folder, but the source is `shapes`: leave it out.")
-        chosen = SHAPES | given
+        chosen = SHAPES | drawing
         counts = {split: chosen[split] for split in sources.SPLITS}
         return sources.shapes_rows(counts, size=chosen["size"], seed=chosen["seed"])
-    if given:
-        options = ", ".join(f"--{name}" for name in given)
+    if drawing:
+        options = ", ".join(f"--{name}" for name in drawing)
         raise ConfigError(f"{options} must go with the source `shapes`, but it is {source}: leave it out.")
-    return sources.read_rows(Path(source).expanduser(), format_name)
+    if source.startswith("hf:"):
+        if format_name is not None:
+            raise ConfigError(f"--format belongs to a folder, but the source is {source}: leave it out.")
+        return hub_rows(source.removeprefix("hf:"), place.columns)
+    if format_name is None:
+        format_name = sources.recognise(place)
+        print(f"{source} is of the format {format_name}.")
+    return sources.read_rows(place, format_name)
+
+
+def _wanted(rows: "Rows", limit: int | None, *, resplit: bool) -> "Rows":
+    """The rows up to the first `limit` pictures; with `resplit` without their splits."""
+    from captioner.data.rows import Row
+
+    pictures = 0
+    for row in rows:
+        if isinstance(row, Row):
+            if pictures == limit:
+                return
+            pictures += 1
+            yield replace(row, split=None) if resplit else row
+        else:
+            yield row
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -99,15 +194,33 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _write(prepared: "Prepared", working: Path, out: Path) -> None:
-    """Put the whole collection in its place with one rename."""
+def _write(prepared: "Prepared", working: Path, out: Path, *, preview: bool) -> None:
+    """Put the whole collection in its place with one rename, unless the same is there already."""
     fresh = working / "fresh"
     prepared.collection.save_to_disk(str(fresh))
     report = json.dumps(prepared.report.as_json(), indent=2, ensure_ascii=False)
     (fresh / "report.json").write_text(report + "\n", encoding="utf-8")
+    if preview:
+        from captioner.data.preview import render
+
+        (fresh / "preview.html").write_text(render(prepared, title=out.name), encoding="utf-8")
+    if all(_same(file, out / file.relative_to(fresh)) for file in _files(fresh)):
+        # What training has computed from it and keeps in there stays good.
+        print(f"{out} is the same already and was left as it is.")
+        return
+    changed = out.is_dir() and any(out.iterdir())
     if out.exists():
         out.rename(working / "replaced")
     fresh.rename(out)
+    print(f"Written to {out}{', in place of another that was there' if changed else ''}.")
+
+
+def _files(folder: Path) -> "Iterator[Path]":
+    return (file for file in folder.rglob("*") if file.is_file())
+
+
+def _same(file: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(file, other, shallow=False)
 
 
 def _print_report(report: "Report") -> None:
@@ -115,13 +228,21 @@ def _print_report(report: "Report") -> None:
     from rich.table import Table
 
     table = Table("", "pictures", "captions")
+    for column in table.columns[1:]:
+        column.justify = "right"
     for split, pictures in report.pictures.items():
-        table.add_row(f"kept in {split}", str(pictures), str(report.captions[split]))
+        table.add_row(f"kept in {split}", f"{pictures:,}", f"{report.captions[split]:,}")
     table.add_section()
     for (unit, reason), losses in report.reasons().items():
-        count = str(len(losses))
+        count = f"{len(losses):,}"
         table.add_row(f"dropped: {reason}", *((count, "") if unit == "picture" else ("", count)))
-    Console().print(table)
+    table.add_section()
+    for what, captions in report.mended.items():
+        table.add_row(f"mended: {what} taken out", "", f"{captions:,}")
+    console = Console()
+    console.print(table)
+    for remark in report.remarks:
+        console.print(f"• {remark}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

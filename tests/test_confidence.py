@@ -15,9 +15,10 @@ from captioner.pipelines.caption import caption as caption_command
 from PIL import Image
 
 import captioner.pretrained
+from captioner.data.collection import build
 from captioner.data.nonphotographs import KINDS
 from captioner.data.samples import sample_pictures
-from captioner.data.sources import build, shapes_rows
+from captioner.data.sources import shapes_rows
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.inference.calibration import calibrate, human_bar, right_words
 from captioner.inference.caption import Candidate, Caption, level

@@ -13,7 +13,9 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from captioner.config import Config, DecoderConfig, EncoderConfig, SearchConfig
-from captioner.data.sources import FEATURES, Row, build, shapes_rows
+from captioner.data.collection import FEATURES, build
+from captioner.data.rows import Row
+from captioner.data.sources import shapes_rows
 from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
 from captioner.inference.evaluation import Evaluation, Scored, evaluate, find_faults

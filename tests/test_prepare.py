@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.data import sources
+from captioner.data import collection, sources
 from captioner.errors import CaptionerError, ConfigError, DataError
 from pipelines.prepare import prepare
 
@@ -31,15 +31,15 @@ def broken_flickr8k(folder: Path) -> Path:
         (folder / "images" / row.image_id).write_bytes(row.image)
     (folder / "images" / "broken.png").write_bytes(b"not a picture")
     names = [*(row.image_id for row in rows), "broken.png"]
-    (folder / "Flickr8k.token.txt").write_text("".join(f"{name}#0\twords\n" for name in names))
+    (folder / "Flickr8k.token.txt").write_text("".join(f"{name}#0\tgood words\n" for name in names))
     (folder / "Flickr_8k.trainImages.txt").write_text("\n".join(names))
     return folder
 
 
 def test_it_writes_one_folder_with_the_collection_and_its_report(tmp_path, capsys):
     prepare("shapes", out=tmp_path / "new" / "out", **FEW)
-    collection = sources.load_collection(tmp_path / "new" / "out")
-    assert {split: len(rows) for split, rows in collection.items()} == {
+    written = collection.load_collection(tmp_path / "new" / "out")
+    assert {split: len(rows) for split, rows in written.items()} == {
         "train": 4,
         "validation": 2,
         "test": 2,
@@ -65,11 +65,11 @@ def test_the_table_tells_what_was_dropped_and_too_much_is_an_error(tmp_path, cap
     folder, out = broken_flickr8k(tmp_path / "f"), tmp_path / "out"
     with pytest.raises(DataError, match=r"At most 2\.0% of the pictures may be bad, but 25\.0% are"):
         prepare(str(folder), out=out)
-    assert "dropped: picture unreadable" in capsys.readouterr().out
+    assert "dropped: file is no picture" in capsys.readouterr().out
     assert not out.exists()
     prepare(str(folder), out=out, max_bad=0.25)
     dropped = json.loads((out / "report.json").read_text())["dropped"]
-    assert [(loss["reason"], loss["count"]) for loss in dropped] == [("picture unreadable", 1)]
+    assert [(loss["reason"], loss["count"]) for loss in dropped] == [("file is no picture", 1)]
     assert dropped[0]["names"][0].startswith("broken.png: ")
 
 
@@ -87,7 +87,7 @@ def test_a_file_in_the_way_is_left_alone_and_an_empty_folder_is_taken(tmp_path):
         prepare("shapes", out=tmp_path / "file", **FEW)
     (tmp_path / "empty").mkdir()
     prepare("shapes", out=tmp_path / "empty", **FEW)
-    assert sources.load_collection(tmp_path / "empty")
+    assert collection.load_collection(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(28, "No space left on device")])
@@ -100,7 +100,7 @@ def test_a_run_that_breaks_off_leaves_the_old_collection_and_nothing_else(tmp_pa
         Path(folder).mkdir()
         raise fault
 
-    monkeypatch.setattr(sources.DatasetDict, "save_to_disk", save)
+    monkeypatch.setattr(collection.DatasetDict, "save_to_disk", save)
     expected = KeyboardInterrupt if isinstance(fault, KeyboardInterrupt) else DataError
     with pytest.raises(expected):
         prepare("shapes", out=out, **FEW, seed=1)
@@ -113,9 +113,9 @@ def test_a_run_that_is_killed_leaves_nothing_half_and_the_next_one_clears_up(tmp
         "-c",
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from captioner.data import sources\n"
+        "from captioner.data import collection\n"
         "from pipelines.prepare import prepare\n"
-        "sources.DatasetDict.save_to_disk = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "collection.DatasetDict.save_to_disk = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"prepare('shapes', out=Path({str(tmp_path / 'out')!r}), train=3, size=32)\n",
     )
     assert killed.returncode == -9, killed.stderr

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from captioner.config import SearchConfig
-from captioner.data.sources import Row
+from captioner.data.rows import Row
 from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
 from captioner.text.claims import Contradicted, contradicted
