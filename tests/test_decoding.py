@@ -22,6 +22,7 @@ from PIL import Image
 
 from captioner.data.decoding import Decoded, Decoders
 from captioner.data.decoding_desk import DIGEST_BYTES, HEADER, Desk, nameless_file
+from captioner.data.decoding_process import DecodingProcess
 from captioner.data.limits import MAX_BYTES, MAX_SCANS
 from captioner.data.preprocessing import Preprocessing
 from captioner.errors import CaptionerError, ConfigError, ImageError
@@ -420,6 +421,21 @@ def test_why_a_decoder_cannot_start_is_told(tmp_path: Path, monkeypatch: pytest.
         list(decoders.decode([Item("a", picture())]))
 
 
+def test_as_many_decoders_serve_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def start(*arguments: object) -> DecodingProcess:
+        if started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(DecodingProcess(*arguments))  # type: ignore[arg-type]
+        return started[0]
+
+    monkeypatch.setattr("captioner.data.decoding.DecodingProcess", start)
+    with Decoders(PREPROCESSING, workers=4) as decoders:
+        assert kinds(decoders, [Item(str(seed), picture(seed)) for seed in range(9)]) == ["decoded"] * 9
+        assert len(process_ids(decoders)) == 1
+
+
 def test_closing_early_leaves_no_process_and_no_open_file() -> None:
     files = open_files()
     with Decoders(PREPROCESSING, workers=2) as decoders:
@@ -463,6 +479,21 @@ def test_signals_meant_for_the_run_do_not_end_its_decoders(one: Decoders, number
     os.kill(process, number)
     assert kinds(one, [Item("a", picture())]) == ["decoded"]
     assert process_ids(one) == [process]
+
+
+def test_a_run_without_standard_streams_decodes_as_well(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from types import SimpleNamespace
+from captioner.data.decoding import Decoders
+from captioner.data.preprocessing import Preprocessing
+with Decoders(Preprocessing(32, (0, 0, 0), (1, 1, 1)), workers=1) as decoders:
+    answers = list(decoders.decode([SimpleNamespace(name="a", source={picture()!r})] * 3))
+Path({str(tmp_path / "shapes")!r}).write_text(str([answer.pixels.shape for _, answer in answers]))
+"""
+    (tmp_path / "run.py").write_text(program)
+    subprocess.run(f"'{sys.executable}' '{tmp_path}/run.py' <&- >&- 2>&-", shell=True, check=True)
+    assert (tmp_path / "shapes").read_text() == str([(3, 32, 32)] * 3)
 
 
 def test_decoders_end_when_their_run_is_killed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -27,7 +27,9 @@ __all__ = ["Decoded", "Decoders", "Source"]
 
 _CAN_GUARD = os.name == "posix" and hasattr(signal, "setitimer") and hasattr(os, "preadv")
 
+# So many processes in a row may end before they are ready.
 _STARTS = 3
+# Pictures that come as bytes lie in memory while they wait; one more than this is taken.
 _MOST_BYTES_AHEAD = 256_000_000
 
 
@@ -110,7 +112,7 @@ class Decoders:
             if not self._decoding:
                 self._end_all()
 
-    def decode(self, sources: Iterable[T]) -> Iterator[tuple[T, Decoded]]:
+    def decode(self, sources: Iterable[T]) -> Generator[tuple[T, Decoded], None, None]:
         """Each source with what became of it, in order, while later ones are being decoded.
 
         May be called again once it has ended or was closed, and from any thread, but not twice at a time.
@@ -157,16 +159,16 @@ class Decoders:
         if isinstance(item.source, ImageError):
             return Task(item.name, b"", Decoded(item.source, None))
         task = Task(item.name, item.source)
-        if not _CAN_GUARD:
-            task.decoded = _decode_here(task, self._preprocessing)
+        try:
+            if isinstance(task.source, bytes):
+                check_weight(len(task.source), printable(task.name))
+        except ImageError as error:
+            task.decoded = Decoded(error, None)
             return task
-        if isinstance(item.source, bytes):
-            try:
-                check_weight(len(item.source), printable(item.name))
-            except ImageError as error:
-                task.decoded = Decoded(error, None)
-                return task
-        self._waiting.append(task)
+        if _CAN_GUARD:
+            self._waiting.append(task)
+        else:
+            task.decoded = _decode_here(task, self._preprocessing)
         return task
 
     def _hand_out(self) -> None:
@@ -185,15 +187,19 @@ class Decoders:
             self._bury(process)
         serving = [process for process in self._processes if process.sent < self._limits.pictures]
         laziest = min(serving, key=lambda process: len(process.tasks), default=None)
-        if laziest is None or (laziest.tasks and len(serving) < self._most_processes):
-            return self._start()
-        return laziest if len(laziest.tasks) < DESKS else None
+        if (laziest is None or laziest.tasks) and len(serving) < self._most_processes and (new := self._start()):
+            return new
+        return laziest if laziest is not None and len(laziest.tasks) < DESKS else None
 
-    def _start(self) -> DecodingProcess:
+    def _start(self) -> DecodingProcess | None:
+        """A new process; None when the system allows no more than there are. Raises CaptionerError if that is none."""
         try:
             process = DecodingProcess(self._preprocessing, self._limits)
         except OSError as error:
-            raise _cannot_start(error.strerror or str(error)) from error
+            if not self._processes:
+                raise _cannot_start(error.strerror or str(error)) from error
+            self._most_processes = len(self._processes)
+            return None
         with self._lock:
             self._processes.append(process)
             if self._closed:
@@ -209,7 +215,9 @@ class Decoders:
             process: DecodingProcess = key.data
             if not process.receive():
                 self._bury(process)
-            elif not process.tasks and process.sent >= self._limits.pictures:
+                continue
+            self._failed_starts = 0
+            if not process.tasks and process.sent >= self._limits.pictures:
                 self._end(process)
         for process in [process for process in self._processes if process.tasks and process.deadline < now]:
             process.give_up()
@@ -223,9 +231,7 @@ class Decoders:
         self._forget(process)
         process.fail()
         self._waiting.extendleft(reversed(process.tasks))
-        if process.is_ready:
-            self._failed_starts = 0
-        elif not self._closed:
+        if not process.is_ready and not self._closed:
             self._failed_starts += 1
             if self._failed_starts == _STARTS:
                 raise _cannot_start(process.complaint)

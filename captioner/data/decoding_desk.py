@@ -100,7 +100,14 @@ class Desk:
 
 def nameless_file() -> int:
     """The descriptor of a new file without a name, in memory where the system allows it. Raises OSError."""
+    import fcntl  # there is none on Windows, where nothing is shared
+
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("captioner")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        file = os.memfd_create("captioner")
+    else:
+        with tempfile.TemporaryFile() as temporary:
+            file = os.dup(temporary.fileno())
+    try:  # not 0, 1 or 2, even where these are closed: whom it is passed to has other things there
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(file)

@@ -179,7 +179,7 @@ class DecodingProcess:
     def _reap(self) -> None:
         # Only a disk that hangs keeps a killed process alive; it ends when the disk answers.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=1)
 
     def _obituary(self, name: str) -> ImageError:
         name, code = printable(name), self._process.returncode
@@ -197,7 +197,7 @@ class DecodingProcess:
             )
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         return ImageError(
-            f"{name} must be decoded without harm, but the process that decoded it died of it ({how}); leave it out.",
+            f"{name} must be decoded without harm, but the process at work on it died ({how}); leave it out.",
             kind="died",
         )
 
