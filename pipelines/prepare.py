@@ -242,7 +242,7 @@ def _print_report(report: "Report") -> None:
     console = Console()
     console.print(table)
     for remark in report.remarks:
-        console.print(f"• {remark}", markup=False, highlight=False)
+        console.print(f"• {remark}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

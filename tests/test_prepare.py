@@ -1,6 +1,7 @@
 """`prepare` as a program: whole or not at all, and a mistake is a sentence."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from captioner.data import collection, sources
+from captioner.data.formats import huggingface
 from captioner.errors import CaptionerError, ConfigError, DataError
 from pipelines.prepare import prepare
 
@@ -161,3 +163,82 @@ def test_importing_the_command_loads_nothing_heavy():
     heavy = "{'torch', 'datasets', 'numpy', 'PIL', 'transformers'}"
     done = python("-c", f"import sys, pipelines.prepare; print(sorted({heavy} & set(sys.modules)))")
     assert done.stdout == "[]\n", done.stderr
+
+
+def listed(folder: Path, *, pictures: int = 40, extra: str = "") -> Path:
+    """A table of so many drawings, in no split."""
+    folder.mkdir()
+    rows = list(sources.shapes_rows({"train": pictures}, size=32, seed=0))
+    for row in rows:
+        (folder / row.image_id).write_bytes(row.image)
+    lines = [f'{row.image_id},"{caption}"\n' for row in rows for caption in row.captions]
+    (folder / "captions.csv").write_text("image,caption\n" + "".join(lines) + extra)
+    return folder
+
+
+def test_the_format_is_named_and_remarks_are_told(tmp_path, capsys):
+    prepare(str(listed(tmp_path / "f")), out=tmp_path / "out", keep_lookalikes=True)
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'f'} is of the format table." in told
+    assert "so they were dealt by content: 32 to train, 8 to validation." in told
+    assert "There are only 32 pictures to train on: start from a trained model (--from)." in told
+
+
+def test_the_same_source_is_left_as_it_was_written_with_all_that_training_put_there(tmp_path, capsys):
+    folder, out = listed(tmp_path / "f"), tmp_path / "out"
+    prepare(str(folder), out=out, preview=True)
+    (out / "features").mkdir()
+    (out / "features" / "computed.npy").write_bytes(b"hours of work")
+    before = contents(out)
+    prepare(str(folder), out=out, preview=True)
+    assert contents(out) == before
+    assert f"{out} is the same already and was left as it is." in capsys.readouterr().out
+    (folder / "captions.csv").write_text("image,caption\ntrain-000000.png,another caption\n")
+    prepare(str(folder), out=out)
+    assert "in place of another that was there" in capsys.readouterr().out
+    assert not (out / "features").exists()
+
+
+def test_a_copy_of_the_source_in_another_place_gives_the_same_bytes(tmp_path):
+    folder = listed(tmp_path / "f", extra="gone.png,a dog\n../out.png,a dog\n")
+    shutil.copytree(folder, tmp_path / "copy")
+    for name in ("f", "copy"):
+        prepare(str(tmp_path / name), out=tmp_path / f"out {name}" / "same", preview=True, max_bad=0.2)
+    assert contents(tmp_path / "out f") == contents(tmp_path / "out copy")
+
+
+def test_the_page_is_written_beside_the_collection(tmp_path, capsys):
+    prepare("shapes", out=tmp_path / "out", preview=True, **FEW)
+    assert "<h1>out</h1>" in (tmp_path / "out" / "preview.html").read_text()
+    assert f"Look at {tmp_path / 'out' / 'preview.html'}." in capsys.readouterr().out
+    assert collection.load_collection(tmp_path / "out")
+
+
+def test_shares_limit_and_resplit_say_which_pictures_go_where(tmp_path):
+    folder = listed(tmp_path / "f")
+    text = (folder / "captions.csv").read_text().replace("\n", ",test\n").replace("caption,test", "caption,split")
+    (folder / "captions.csv").write_text(text)
+    prepare(str(folder), out=tmp_path / "given", limit=10)
+    assert {split: len(part) for split, part in collection.load_collection(tmp_path / "given").items()} == {"test": 10}
+    prepare(str(folder), out=tmp_path / "dealt", resplit=True, test_share=0.01, keep_lookalikes=True)
+    dealt = collection.load_collection(tmp_path / "dealt")
+    assert {split: len(part) for split, part in dealt.items()} == {"train": 24, "validation": 8, "test": 8}
+
+
+def test_columns_encoding_and_images_are_passed_on(tmp_path):
+    folder = listed(tmp_path / "f")
+    table = tmp_path / "liste.csv"
+    table.write_bytes("bild;satz;art\ntrain-000000.png;ein grünes Quadrat;dev\n".encode("cp1252"))
+    (folder / "captions.csv").unlink()
+    told = {"image_column": "bild", "caption_column": ["satz"], "split_column": "art", "encoding": "cp1252"}
+    prepare(str(table), out=tmp_path / "out", images=folder, format="table", **told)
+    assert collection.load_collection(tmp_path / "out")["validation"]["captions"][:] == [["ein grünes Quadrat"]]
+
+
+def test_the_hub_is_asked_for_what_is_called_hf(tmp_path, monkeypatch):
+    rows = list(sources.shapes_rows({"train": 5}, size=32, seed=0))
+    monkeypatch.setattr(huggingface, "hub_rows", lambda name, columns: iter(rows) if name == "user/name" else iter(()))
+    prepare("hf:user/name", out=tmp_path / "out", limit=3, keep_lookalikes=True)
+    assert sum(map(len, collection.load_collection(tmp_path / "out").values())) == 3
+    with pytest.raises(ConfigError, match="--format belongs to a folder, but the source is hf:user/name"):
+        prepare("hf:user/name", out=tmp_path / "other", format="table")

@@ -28,7 +28,7 @@ _TAG = re.compile(
 # Marks of byte order and of writing direction, soft hyphens, invisible joiners of words.
 _UNSEEN = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _DECODED_WRONGLY = re.compile("[ÂÃÄÅÐÑØÙ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€")
-_PLACEHOLDERS = {"unk", "nan", "null", "none", "na", "n", "a", "undefined", "missing"}
+_PLACEHOLDERS = {"unk", "nan", "null", "none", "na", "undefined", "missing"}
 _SPREADSHEET_ERROR = re.compile(r"\s*#(?:NAME\?|REF!|VALUE!|N/A|DIV/0!|NULL!|NUM!)\s*", re.IGNORECASE)
 
 
@@ -100,7 +100,7 @@ def fault(caption: str, limits: Limits) -> str | None:
     words = normalise(caption, "characters")
     if not words:
         return "empty caption"
-    if _PLACEHOLDERS.issuperset(words):
+    if _PLACEHOLDERS.issuperset(words) or words == ["n", "a"]:
         return "placeholder instead of a caption"
     if len(words) < limits.min_words:
         return "one-word caption" if len(words) == 1 else "caption too short"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from captioner.data.folders import Globs, walk
@@ -24,19 +25,15 @@ class Pictures:
         if not root.is_dir():
             raise DataError(f"The pictures must lie in a folder, but {root} is none: name it with --images.")
         self.root = root.resolve()
-        self._files: dict[str, Path] = {}
-        self._by_name: dict[str, list[str]] = {}
-        for relative in sorted(_pictures_below(self.root)):
-            key = _key(relative)
-            self._files[key] = self.root / relative
-            self._by_name.setdefault(posixpath.basename(key), []).append(key)
+        # Names and no paths: there may be millions.
+        self._files = {_key(relative): relative for relative in sorted(_pictures_below(self.root))}
 
     def __iter__(self) -> Iterator[str]:
         """The paths of all pictures, relative to the root, in alphabetical order."""
         return iter(self._files)
 
     def __getitem__(self, relative: str) -> Path:
-        return self._files[relative]
+        return self.root / self._files[relative]
 
     def find(self, name: str, *, near: str = "") -> str | Dropped:
         """The path, relative to the root, of the picture that a collection calls `name`.
@@ -57,6 +54,13 @@ class Pictures:
             if path in self._files:
                 return path
         return self._further_inside(name, told, near)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        by_name: dict[str, list[str]] = {}
+        for key in self._files:
+            by_name.setdefault(posixpath.basename(key), []).append(key)
+        return by_name
 
     def _further_inside(self, name: str, told: str, near: str) -> str | Dropped:
         same_name = self._by_name.get(posixpath.basename(told), [])
