@@ -1,31 +1,33 @@
 """Show what the model computed for each word of a caption, and test whether its attention tells the truth.
 
 captioner explain dog.jpg holiday/ --out explained
-captioner explain dog.jpg --beginning "a man" --out explained
+captioner explain dog.jpg --beginning "a man" --forbid frisbee --out explained
 captioner explain --faithfulness data/flickr8k --limit 200
 """
 
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.errors import ConfigError, DataError, ImageError
+from captioner.errors import CaptionerError, ConfigError, DataError
 
-from . import progress_bar, run, take_folder
+from . import options, progress_bar, run, take_folder
 
 if TYPE_CHECKING:
     import datasets
+    from PIL import Image
     from rich.table import Table
 
     from captioner.data.images import ImageSource
+    from captioner.data.listing import Item
     from captioner.inference.captioner import Captioner
     from captioner.inference.explanation import Explanation
     from captioner.inference.faithfulness import Estimate, Faithfulness
+    from captioner.text.steering import Steering
 
 INDEX = "explanations.jsonl"
 """In the folder written: a line for each picture. It also tells that the folder is ours."""
@@ -38,8 +40,20 @@ def explain(
         "out/explain"
     ),
     model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
-    beginning: Annotated[str | None, typer.Option(help="Words the caption must begin with.")] = None,
-    beam_width: Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")] = None,
+    forbid: options.Forbid = None,
+    require: options.Require = None,
+    beginning: options.Beginning = None,
+    min_length: options.MinLength = None,
+    max_length: options.MaxLength = None,
+    no_repeat_ngram: options.NoRepeatNgram = None,
+    beam_width: options.BeamWidth = None,
+    length_exponent: options.LengthExponent = None,
+    groups: options.Groups = None,
+    diversity: options.Diversity = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    seed: options.Seed = None,
     faithfulness: Annotated[
         Path | None,
         typer.Option(help="Instead: a folder that `captioner prepare` wrote, to measure attention on.", metavar="DATA"),
@@ -50,62 +64,86 @@ def explain(
 ) -> None:
     """Write explanation.html, explanation.json and three drawings for every picture.
 
-    With --faithfulness: delete what each word looked at, and see how much less probable it becomes than when random
-    parts of the picture are deleted; writes faithfulness.json.
+    To go on from a branch of the search, give its words as --beginning. With --faithfulness: delete what each word
+    looked at, and see how much less probable it becomes than when random parts of the picture are deleted; writes
+    faithfulness.json.
 
     Ends with exit code 3 when some pictures could not be explained, 2 when none could.
     """
+    from captioner.data.listing import list_items
     from captioner.data.samples import sample_pictures
-    from captioner.inference.bulk import find_pictures
     from captioner.inference.captioner import Captioner
+    from captioner.text.steering import Steering
 
     chosen = [*(paths or []), *(sample_pictures() if samples else [])]
     if bool(chosen) == (faithfulness is not None):
         raise ConfigError(
             "There must be either pictures to explain (name them, or give --samples) or --faithfulness DATA."
         )
-    pictures = list(find_pictures(chosen))
+    steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
+    if faithfulness is not None and steering != Steering():
+        raise ConfigError("Faithfulness is measured on free captions; drop --forbid, --require and --beginning.")
+    items = list(list_items(chosen))
+    captioner = Captioner.from_pretrained(model, device=device)
+    captioner.search = options.chosen_search(
+        captioner.search,
+        min_length=min_length,
+        max_length=max_length,
+        no_repeat_ngram=no_repeat_ngram,
+        beam_width=beam_width,
+        length_exponent=length_exponent,
+        groups=groups,
+        diversity=diversity,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
+    captioner.describer(steering=steering)  # refuses what no caption can obey, before the first picture
     take_folder(out, marker=INDEX)
     (out / INDEX).touch()
-    captioner = Captioner.from_pretrained(model, device=device)
-    if beam_width is not None:
-        captioner.search = replace(captioner.search, beam_width=beam_width)
     if faithfulness is not None:
         _measure(captioner, faithfulness, split, limit, out)
         return
-    failed = _explain(captioner, pictures, beginning, out)
-    print(f"{len(pictures) - failed} of {len(pictures)} pictures explained in {out}.", file=sys.stderr)
+    for sentence in steering.needless(captioner.model.vocabulary):
+        print(f"captioner: {sentence}", file=sys.stderr)
+    failed = _explain(captioner, items, steering, out)
+    print(f"{len(items) - failed} of {len(items)} pictures explained in {out}.", file=sys.stderr)
     if failed:
-        raise typer.Exit(2 if failed == len(pictures) else 3)
+        raise typer.Exit(2 if failed == len(items) else 3)
 
 
-def _explain(captioner: "Captioner", pictures: Sequence[Path], beginning: str | None, out: Path) -> int:
+def _explain(captioner: "Captioner", items: "Sequence[Item]", steering: "Steering", out: Path) -> int:
     """Explain each picture into a folder of its own, and tell how many could not be."""
-    from captioner.text.steering import Steering
+    from captioner.data.images import read_image
+    from captioner.inference.explanation_page import PICTURE_SIDE
 
     failed = 0
     _write_text(out / INDEX, "")
-    for path, folder in zip(pictures, _folders(pictures), strict=True):
-        record = {"path": str(path), "folder": folder, "caption": None, "error": None, "model": captioner.name}
+    for item, folder in zip(items, _folders(items), strict=True):
+        record = {"path": item.name, "folder": folder, "caption": None, "error": None, "model": captioner.name}
         try:
-            explanation = captioner.explain(path, steering=Steering(beginning=beginning))
-            _write(explanation, path, captioner.name, out / folder)
-        except ImageError as error:
+            if isinstance(item.source, CaptionerError):
+                raise item.source
+            explanation = captioner.explain(item.source, steering=steering)
+            picture = read_image(item.source, at_least=PICTURE_SIDE)
+        except CaptionerError as error:
             failed += 1
             record |= {"folder": None, "error": str(error)}
             print(f"captioner: {error}", file=sys.stderr)
         else:
+            _write(explanation, picture, item.name, captioner.name, out / folder)
             record |= {"caption": explanation.text}
-            print(f"{path}: {explanation.text}")
+            print(f"{item.name}: {explanation.caption.hedged}")
         _write_text(out / INDEX, json.dumps(record, ensure_ascii=False) + "\n", mode="a")
     return failed
 
 
-def _folders(pictures: Iterable[Path]) -> Iterator[str]:
+def _folders(items: "Iterable[Item]") -> Iterator[str]:
     """A name for each picture's folder: its own, with a number where it came before."""
     taken: set[str] = set()
-    for path in pictures:
-        own = path.stem.lstrip(".") or "picture"
+    for item in items:
+        own = PurePath(item.name).stem.lstrip(".") or "picture"
         name, number = own, 1
         # Some file systems do not tell capitals apart.
         while name.casefold() in taken or name.casefold() == INDEX:
@@ -115,21 +153,19 @@ def _folders(pictures: Iterable[Path]) -> Iterator[str]:
         yield name
 
 
-def _write(explanation: "Explanation", path: Path, model: str, folder: Path) -> None:
-    from captioner.data.images import read_image
+def _write(explanation: "Explanation", picture: "Image.Image", name: str, model: str, folder: Path) -> None:
     from captioner.inference.drawing import draw_attention, draw_gates, draw_ledger
-    from captioner.inference.explanation_page import PICTURE_SIDE, render_explanation
+    from captioner.inference.explanation_page import render_explanation
 
-    picture = read_image(path, at_least=PICTURE_SIDE)
     drawings = {"attention": draw_attention(picture, explanation), "gates": draw_gates(explanation)}
     if explanation.ledger is not None:
         drawings["ledger"] = draw_ledger(explanation.ledger, explanation)
-    record = {"path": str(path), "model": model} | explanation.as_json()
-    page = render_explanation(explanation, picture, name=path.name, model=model)
+    record = {"path": name, "model": model} | explanation.as_json()
+    page = render_explanation(explanation, picture, name=PurePath(name).name, model=model)
     try:
         folder.mkdir(exist_ok=True)
-        for name, drawing in drawings.items():
-            drawing.save(folder / f"{name}.png", optimize=True)
+        for kind, drawing in drawings.items():
+            drawing.save(folder / f"{kind}.png", optimize=True)
     except OSError as error:
         raise DataError(
             f"The drawings cannot be written to {folder} ({error.strerror}); choose another --out."
@@ -139,7 +175,7 @@ def _write(explanation: "Explanation", path: Path, model: str, folder: Path) -> 
 
 
 def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Path) -> None:
-    from captioner.data.sources import load_collection
+    from captioner.data.collection import load_collection
     from captioner.inference.faithfulness import attention_faithfulness
 
     collection = load_collection(data)
@@ -191,7 +227,8 @@ def _add(figures: "Table", label: str, estimate: "Estimate", form: str = "{:.3f}
 
 def _write_text(path: Path, text: str, *, mode: str = "w") -> None:
     try:
-        with path.open(mode, encoding="utf-8") as file:
+        # A name that is no text is written in JSON's own escapes, and read back as it was.
+        with path.open(mode, encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from captioner.model.encoder import Encoder
 from captioner.search.fate import Fate
 from captioner.text.steering import Steering
 from captioner.text.vocabulary import END, Vocabulary
+from captioner.training.noise import Noise
 from captioner.training.objectives import cross_entropy
 from pipelines import explain as pipeline
 from pipelines import run
@@ -61,6 +63,19 @@ def picture() -> Image.Image:
 @pytest.fixture(scope="module")
 def explanation(tiny: Captioner, picture: Image.Image) -> Explanation:
     return tiny.explain(picture)
+
+
+class Explained(NamedTuple):
+    kind: str
+    cell: str
+    explanation: Explanation
+
+
+@pytest.fixture(scope="module", params=EVERY_KIND, ids="-".join)
+def explained(request: pytest.FixtureRequest, picture: Image.Image) -> Explained:
+    kind, cell = request.param
+    captioner = Captioner(tiny_model(kind=kind, cell=cell, sentinel=False))
+    return Explained(kind, cell, captioner.explain(picture))
 
 
 # --- the words --------------------------------------------------------------------------------------------
@@ -107,10 +122,8 @@ def test_gates_are_summed_up_over_the_units(tiny: Captioner, picture: Image.Imag
             assert [told.low, told.median, told.high] == pytest.approx(list(quantiles), abs=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "cell"), EVERY_KIND)
-def test_every_architecture_can_be_explained_and_written_as_json(kind: str, cell: str, picture: Image.Image) -> None:
-    captioner = Captioner(tiny_model(kind=kind, cell=cell, sentinel=False))
-    explanation = captioner.explain(picture)
+def test_every_architecture_can_be_explained_and_written_as_json(explained: Explained) -> None:
+    kind, cell, explanation = explained
     record = json.loads(json.dumps(explanation.as_json(), allow_nan=False))
     assert record["caption"] == explanation.text
     assert len(record["words"]) == len(explanation.words)
@@ -156,6 +169,8 @@ def test_any_branch_can_be_forced_and_the_rest_decoded_again(
     tiny: Captioner, picture: Image.Image, explanation: Explanation
 ) -> None:
     assert explanation.tree is not None
+    assert explanation.tree.branches[0].beginning is None
+    assert tiny.explain(picture, steering=Steering(beginning=None)).text == explanation.text
     dropped = [branch for branch in explanation.tree.branches if branch.fate is Fate.OUTSCORED]
     for branch in dropped[:: max(1, len(dropped) // 5)]:
         forced = tiny.explain(picture, steering=Steering(beginning=branch.beginning))
@@ -191,9 +206,8 @@ class Page(HTMLParser):
         self.text += data
 
 
-@pytest.mark.parametrize(("kind", "cell"), EVERY_KIND)
-def test_the_page_stands_alone(kind: str, cell: str, picture: Image.Image) -> None:
-    explanation = Captioner(tiny_model(kind=kind, cell=cell, sentinel=False)).explain(picture)
+def test_the_page_stands_alone(explained: Explained, picture: Image.Image) -> None:
+    _, cell, explanation = explained
     html = render_explanation(explanation, picture, name="dog.jpg", model="tiny")
     page = Page(html)
     assert "script" not in page.tags
@@ -228,9 +242,8 @@ def test_words_of_a_strange_model_and_names_of_strange_files_cannot_become_html(
     assert "script" not in Page(html).tags
 
 
-@pytest.mark.parametrize(("kind", "cell"), EVERY_KIND)
-def test_drawings_show_every_word(kind: str, cell: str, picture: Image.Image) -> None:
-    explanation = Captioner(tiny_model(kind=kind, cell=cell, sentinel=False)).explain(picture)
+def test_drawings_show_every_word(explained: Explained, picture: Image.Image) -> None:
+    explanation = explained.explanation
     drawings = [draw_attention(picture, explanation), draw_gates(explanation)]
     if explanation.ledger is not None:
         drawings.append(draw_ledger(explanation.ledger, explanation))
@@ -278,9 +291,9 @@ def watcher() -> Captioner:
     for step in range(150):
         pixels, colours = lights(32, seed=step)
         words = pad([[vocabulary.encode(f"a {COLOURS[colour]} light")] for colour in colours])
-        loss = cross_entropy(decoder, encoder(pixels), words, label_smoothing=0.0, own_words=0.0).mean
+        loss = cross_entropy(decoder, encoder(pixels), words, label_smoothing=0.0, own_words=0.0, noise=Noise(step))
         optimizer.zero_grad()
-        loss.backward()
+        (loss.total / loss.words).backward()
         optimizer.step()
     return Captioner(CaptioningModel(encoder, decoder, vocabulary, config), name="watcher")
 
@@ -397,13 +410,61 @@ def test_a_broken_picture_is_a_sentence_and_the_rest_goes_on(
     assert program(monkeypatch, pictures[0], *arguments) == 2
 
 
-def test_the_caption_can_be_made_to_begin_with_given_words(
+def test_a_branch_that_was_dropped_can_be_forced(
     monkeypatch: pytest.MonkeyPatch, model_folder: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
-    arguments = ("--model", model_folder, "--out", tmp_path / "out", "--beginning", "two children")
-    assert program(monkeypatch, pictures[0], *arguments) == 0
+    arguments = (pictures[0], "--model", model_folder, "--out", tmp_path / "out")
+    told = tmp_path / "out" / "0" / "explanation.json"
+    assert program(monkeypatch, *arguments) == 0
+    tree = json.loads(told.read_text())["beam_tree"]
+    dropped = next(branch for branch in tree if branch["fate"] == "outscored" and branch["beginning"].count(" ") == 2)
+    assert program(monkeypatch, *arguments, "--beginning", dropped["beginning"]) == 0
+    assert json.loads(told.read_text())["caption"].lower().startswith(dropped["beginning"])
+
+
+def test_the_sentence_explained_can_be_steered(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model_folder: Path,
+    pictures: list[Path],
+    tmp_path: Path,
+) -> None:
+    arguments = (pictures[0], "--model", model_folder, "--out", tmp_path / "out")
+    rules = ("--require", "red bike", "--forbid", "dog", "--forbid", "gryphon", "--max-length", 5, "--beam-width", 4)
+    assert program(monkeypatch, *arguments, *rules, "--groups", 2) == 0
     record = json.loads((tmp_path / "out" / "0" / "explanation.json").read_text())
-    assert record["caption"].startswith("Two children")
+    words = [word["text"] for word in record["words"]]
+    assert "red bike" in " ".join(words)
+    assert "dog" not in words
+    assert len(words) <= 5
+    assert "no need to forbid 'gryphon'" in capsys.readouterr().err
+    assert program(monkeypatch, *arguments, "--seed", 3, "--temperature", 2) == 0
+    assert json.loads((tmp_path / "out" / "0" / "explanation.json").read_text())["beam_tree"] is None
+
+
+def test_a_picture_without_a_caption_does_not_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    def explain(captioner: Captioner, image: object, **given: object) -> Explanation:
+        if str(image).endswith("0.png"):
+            raise ConfigError("No caption obeys the search's rules.")
+        return original(captioner, image, **given)
+
+    original = Captioner.explain
+    monkeypatch.setattr(Captioner, "explain", explain)
+    assert program(monkeypatch, *pictures[:2], "--model", model_folder, "--out", tmp_path / "out") == 3
+    lines = (tmp_path / "out" / "explanations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["error"] for line in lines] == ["No caption obeys the search's rules.", None]
+
+
+def test_rules_no_caption_can_obey_cost_no_explanation_already_written(
+    monkeypatch: pytest.MonkeyPatch, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    arguments = (pictures[0], "--model", model_folder, "--out", tmp_path / "out")
+    assert program(monkeypatch, *arguments) == 0
+    before = (tmp_path / "out" / "explanations.jsonl").read_text()
+    assert program(monkeypatch, *arguments, "--beginning", "a man", "--max-length", 1) == 2
+    assert (tmp_path / "out" / "explanations.jsonl").read_text() == before
 
 
 @pytest.mark.parametrize(
@@ -411,6 +472,10 @@ def test_the_caption_can_be_made_to_begin_with_given_words(
     [
         ([], "There must be either pictures"),
         (["{picture}", "--beginning", "zebra"], "must say 'zebra'"),
+        (["{picture}", "--require", "dog", "--forbid", "dog"], "cannot obey both"),
+        (["{picture}", "--require", "a brown dog runs", "--max-length", "3"], "takes at least 4 words"),
+        (["{picture}", "--seed", "1", "--groups", "2"], "either drawn at random"),
+        (["--faithfulness", "{foreign}", "--require", "dog"], "measured on free captions"),
         (["{picture}", "--out", "{foreign}"], "holds other things"),
         (["--faithfulness", "{foreign}"], "must hold dataset_dict.json"),
         (["{picture}", "--faithfulness", "{foreign}"], "There must be either pictures"),
