@@ -78,7 +78,7 @@ class Growing:
 
     def append(self, lines: bytes) -> None:
         """Add whole lines; when this returns they are on the disk. Raises DataError; nothing is half written then."""
-        assert lines.endswith(b"\n"), "only whole lines are appended"
+        assert not lines or lines.endswith(b"\n"), "only whole lines are appended"
         with told(self.path):
             before = os.fstat(self._handle).st_size
             try:

@@ -13,22 +13,28 @@ captioner caption dog.jpg --confidence --alt-text
 import itertools
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from captioner.errors import ConfigError, DataError
+from captioner.errors import ConfigError
 
 from . import options, run
 from .outputs import Existing, Output, Printed
 from .progress import RunProgress
+from .watching import check_watchable, rounds
 
 if TYPE_CHECKING:
     from captioner.data.listing import Item
+    from captioner.inference.bulk import Captioned
+    from captioner.inference.destinations import OneFile
+    from captioner.inference.ray_engine import PartJob
+    from captioner.inference.records import RecordStyle
+
+Engine = Literal["local", "ray"]
 
 _INPUT, _OUTPUT, _WORDING, _WORK = "What to caption", "Where captions go", "How they read", "How the work is done"
 
@@ -123,6 +129,11 @@ def caption(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Processors used by the network.", rich_help_panel=_WORK)
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="This machine, or Ray Data with --out on a shared disk.", rich_help_panel=_WORK)
+    ] = "local",
+    actors: Annotated[int, typer.Option(min=1, help="With ray: models at work.", rich_help_panel=_WORK)] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="With ray: of each actor.", rich_help_panel=_WORK)] = 0.0,
 ) -> None:
     """Print `path: caption` for every picture, or write them with --out or as sidecars.
 
@@ -137,6 +148,7 @@ def caption(
     from captioner.data.samples import sample_pictures
     from captioner.inference.bulk import caption_all
     from captioner.inference.captioner import Captioner
+    from captioner.inference.ray_engine import PartJob
     from captioner.inference.records import RecordStyle, Wording, made_by
     from captioner.interruption import stop_requests
     from captioner.text.steering import Steering
@@ -152,8 +164,11 @@ def caption(
     }
     wording = Wording(prefix, suffix, template)
     output = Output(out, format, on_existing, resume=resume)
+    output.check_apart(named)
     if watch:
-        _check_watch(named)
+        check_watchable(named)
+    if engine == "ray" and (watch or not output.has_journal):
+        raise ConfigError("The engine ray writes into one file; give --out, and neither sidecars nor --watch.")
     if dry_run:
         for item in itertools.islice(output.undone(list_items(**chosen)), limit):
             print(item.name)
@@ -195,44 +210,91 @@ def caption(
     with ExitStack() as opened:
         printed = Printed(style, confidence=confidence, words=word_confidence, alt_text=alt_text)
         destination = opened.enter_context(closing(output.open(style) if output.kept else printed))
-        decoding = opened.enter_context(
-            Decoders(preprocessing, workers=workers or max(1, _processors() // 2), ahead=4 * at_once)
-        )
         countable = output.kept and not watch and "-" not in named
         total = (lambda: _count(list_items(**chosen), limit)) if countable else None
         progress = opened.enter_context(RunProgress(total=total, shown=output.kept))
         stop = opened.enter_context(stop_requests())
-        left_out = 0
-        for items in _rounds(lambda: list_items(**chosen), stop) if watch else [list_items(**chosen)]:
-            news = 0
-            for batch in caption_all(
-                items,
-                destination,
-                decoding=decoding,
-                describing=describing,
+        if engine == "ray":
+            job = PartJob(
+                folder=output.parts_folder,
+                model=model,
+                device=device,
+                search=search,
+                steering=steering,
+                candidates=describing.candidates,
+                style=style,
                 batch_size=at_once,
-                filled=output.kept,
-                limit=None if limit is None else limit - progress.answered,
-                stop=stop,
-                skipped=lambda item: progress.skip(),
-            ):
-                progress.add(map(style.error, batch))
-                news += len(batch)
-            if news or not watch:
-                left_out = destination.finish()
-    if output.kept:
-        print(f"captioner: {progress.summary()}", file=sys.stderr)
-        if destination.errors_before:
-            print(f"captioner: {destination.errors_before:,} of those done before have no caption.", file=sys.stderr)
-    if left_out:
-        print(
-            f"captioner: {left_out} of them are not in {output.name}: their files are gone or changed.", file=sys.stderr
-        )
+                workers=workers or 1,
+                threads=threads or 1,
+            )
+            items = itertools.islice(list_items(**chosen), limit)
+            _caption_on_ray(items, destination, job, progress, actors=actors, gpus=gpus)
+            left_out = destination.finish()
+        else:
+            decoding = opened.enter_context(
+                Decoders(preprocessing, workers=workers or max(1, _processors() // 2), ahead=4 * at_once)
+            )
+            listed = rounds(lambda: list_items(**chosen), stop) if watch else [list_items(**chosen)]
+            left_out = 0
+            for items in listed:
+                before = progress.answered
+                for batch in caption_all(
+                    items,
+                    destination,
+                    decoding=decoding,
+                    describing=describing,
+                    batch_size=at_once,
+                    filled=output.kept,
+                    limit=None if limit is None else limit - before,
+                    stop=stop,
+                    skipped=lambda item: progress.skip(),
+                ):
+                    _tell(batch, style, progress)
+                if progress.answered > before or not watch:
+                    left_out = destination.finish()
+    _conclude(output, progress, errors_before=destination.errors_before, left_out=left_out)
     if stop() and not watch:
         print(f"captioner: Stopped as asked; nothing is lost: {output.resumable} goes on.", file=sys.stderr)
         raise typer.Exit(130)
     if progress.errors or destination.errors_before or left_out:
         raise typer.Exit(3)
+
+
+def _caption_on_ray(
+    items: "Iterator[Item]",
+    destination: "OneFile",
+    job: "PartJob",
+    progress: RunProgress,
+    *,
+    actors: int,
+    gpus: float,
+) -> None:
+    """Plan, have the parts captioned wherever Ray runs, and gather them into the journal."""
+    from captioner.inference.ray_engine import caption_parts, gather, plan_parts
+
+    parts = plan_parts(items, destination, job.folder, job.style.made_by)
+    for part in caption_parts(job, parts, actors=actors, gpus=gpus):
+        progress.add([None] * part.captioned + list(part.errors))
+    gather(destination, job.folder, parts)
+
+
+def _tell(batch: "Sequence[Captioned]", style: "RecordStyle", progress: RunProgress) -> None:
+    """Say what could not be captioned, and count."""
+    errors = [style.error(captioned) for captioned in batch]
+    for sentence, _ in errors:
+        if sentence is not None:
+            progress.say(sentence)
+    progress.add(kind for _, kind in errors)
+
+
+def _conclude(output: Output, progress: RunProgress, *, errors_before: int, left_out: int) -> None:
+    """The whole run in a sentence or three."""
+    if output.kept:
+        progress.say(progress.summary())
+    if errors_before:
+        progress.say(f"{errors_before:,} of those done before have no caption.")
+    if left_out:
+        progress.say(f"{left_out:,} of them are not in {output.name}: their files are gone or changed.")
 
 
 def _count(items: "Iterator[Item]", limit: int | None) -> int | None:
@@ -243,44 +305,6 @@ def _count(items: "Iterator[Item]", limit: int | None) -> int | None:
             return None
         counted += 1
     return counted
-
-
-def _check_watch(named: list[str]) -> None:
-    """What is watched must be there from the beginning, even if it is empty."""
-    if "-" in named:
-        raise ConfigError("--watch looks at folders again and again; a list on standard input can be read only once.")
-    for name in named:
-        if not os.path.exists(name):
-            raise DataError(f"What is watched must exist, but there is no {name}; make the folder first.")
-
-
-def _rounds(listed: "Callable[[], Iterator[Item]]", stop: Callable[[], bool]) -> "Iterator[Iterator[Item]]":
-    """What is there now, then again and again what has arrived since."""
-    seen: set[str] = set()
-    while not stop():
-        yield _arrived(listed, seen)
-        for _ in range(10):  # a stop is heard at once
-            if not stop():
-                time.sleep(0.2)
-
-
-def _arrived(listed: "Callable[[], Iterator[Item]]", seen: set[str]) -> "Iterator[Item]":
-    """The pictures that were not there before and are not being written any more."""
-    try:
-        items = listed()
-    except DataError:  # a folder that holds nothing yet
-        return
-    for item in items:
-        if item.name not in seen and not _is_being_written(item):
-            seen.add(item.name)
-            yield item
-
-
-def _is_being_written(item: "Item") -> bool:
-    try:
-        return isinstance(item.source, Path) and time.time() - item.source.stat().st_mtime < 1.0
-    except OSError:  # gone again; its record will say so
-        return False
 
 
 def _batch_size(given: str, device: str) -> int:

@@ -1,5 +1,6 @@
 """Where the captions of `captioner caption` go: what its options mean together."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,10 +46,32 @@ class Output:
             raise ConfigError("--on-existing prepend is for sidecars alone; choose append.")
         self._existing: Existing = existing or ("skip" if resume or self.format == _SIDECAR else "fail")
 
+    def check_apart(self, named: Sequence[str]) -> None:
+        """Raise ConfigError if pictures would be written into a folder that pictures are read from."""
+        if self.out is None or self.format not in ("imagefolder", "webdataset"):
+            return
+        for name in named:
+            if os.path.isdir(name) and self.out.absolute().is_relative_to(Path(name).absolute()):
+                raise ConfigError(
+                    f"--format {self.format} writes pictures, so --out must lie outside what is captioned, but "
+                    f"{self.out} lies in {name}; choose another --out."
+                )
+
     @property
     def kept(self) -> bool:
         """Whether captions are written to stay, and not only printed."""
         return self.format is not None
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether captions are written into one file, and not only printed or put beside pictures."""
+        return self.kept and self.format != _SIDECAR
+
+    @property
+    def parts_folder(self) -> Path:
+        """Where several machines put what they have until it is in the journal."""
+        assert self.out is not None, "only what has a journal has parts"
+        return self.out.with_name(f"{self.out.name}.parts")
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ class RunProgress:
     def __init__(self, *, total: Callable[[], int | None] | None, shown: bool) -> None:
         """`total` counts all pictures of the run, however long that takes; None: nobody can know.
 
-        Errors are told as they come in any case, how far the run is only if `shown`.
+        How far the run is is told only if it is to be `shown`.
         """
         self.captioned = 0
         self.skipped = 0
@@ -49,14 +49,13 @@ class RunProgress:
         """A picture was done before."""
         self.skipped += 1
 
-    def add(self, errors: Iterable[tuple[str, str] | tuple[None, None]]) -> None:
-        """Pictures were answered: for each that has no caption the sentence why and its kind."""
-        for sentence, kind in errors:
-            if sentence is None:
+    def add(self, error_kinds: Iterable[str | None]) -> None:
+        """Pictures were answered: None for each that has its caption."""
+        for kind in error_kinds:
+            if kind is None:
                 self.captioned += 1
             else:
                 self.errors[kind] += 1
-                self.say(sentence)
         self._recent.append((time.monotonic(), self.answered))
         while self._recent[-1][0] - self._recent[0][0] > _SECONDS_OF_RATE and len(self._recent) > 2:
             self._recent.pop(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from captioner.data.listing import Item
 from captioner.errors import DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.formats import FORMATS, JOURNAL
-from captioner.inference.records import Journal, RecordStyle, read_records
+from captioner.inference.records import Journal, Record, RecordStyle, read_records
 from captioner.inference.sidecars import Sidecars
 
 
@@ -49,6 +49,10 @@ class OneFile:
     def write(self, batch: Sequence[Captioned]) -> None:
         """Append their records to the journal. Raises DataError."""
         self._journal.append([self._style.record(captioned) for captioned in batch])
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Append records made elsewhere, but for those that the journal held when it was opened. Raises DataError."""
+        self._journal.append([record for record in records if not self._journal.take(record["path"])])
 
     def finish(self) -> int:
         """Render the journal; how many captioned pictures had to be left out, being gone. Raises DataError."""

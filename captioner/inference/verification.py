@@ -7,11 +7,9 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
-from captioner.data.listing import Item, read_source
-from captioner.errors import ImageError
+from captioner.data.listing import Item, item_again
 from captioner.inference.bulk import Captioned, Decoding, Describing, caption_items
 from captioner.inference.records import Record
 
@@ -53,7 +51,7 @@ def verify(
     def items() -> Iterator[Item]:
         for record in records:
             waiting.append(record)
-            yield _item(record)
+            yield item_again(record["path"])
 
     answers = caption_items(
         items(), decoding=decoding, describing=describing, batch_size=batch_size, filled=True, stop=stop
@@ -63,26 +61,15 @@ def verify(
             yield _compare(waiting.popleft(), captioned)
 
 
-def _item(record: Record) -> Item:
-    """The picture that a record names: a file, or else what is inside an archive."""
-    name = record["path"]
-    source: Path | bytes | ImageError = Path(name)
-    if not Path(name).exists():
-        try:
-            source = read_source(name)
-        except ImageError as error:
-            source = error
-    return Item(name, PurePosixPath(Path(name).name), source)
-
-
 def _compare(record: Record, now: Captioned) -> Verified:
-    if now.digest is None and record["digest"] is not None:
-        return Verified(record, "gone", now.caption.error or "")
-    if now.digest != record["digest"]:
-        return Verified(record, "picture changed", now.caption.text or now.caption.error or "")
     found_before, found_now = bool(record["candidates"]), bool(now.caption.candidates)
+    told = now.caption.text or now.caption.error or ""
+    if record["digest"] is not None and now.digest is None:
+        return Verified(record, "gone", told)
+    if record["digest"] is not None and now.digest != record["digest"]:
+        return Verified(record, "picture changed", told)
     if found_before != found_now:
-        return Verified(record, "error changed", now.caption.text or now.caption.error or "")
+        return Verified(record, "error changed", told)
     if not found_now:
         return Verified(record, "same")
     before, first = record["candidates"][0], now.caption.candidates[0]
