@@ -447,7 +447,7 @@ def test_a_picture_that_is_gone_or_has_changed_is_left_out_and_counted(
     os.unlink(five[0]["path"])
     Path(five[1]["path"]).write_bytes(picture(9))
     assert write(always(five), tmp_path / "out") == 2
-    five[1]["digest"] = five[3]["digest"] = "../../../escape"
+    five[3]["digest"] = "/../../../pictures/b/1"  # there is such a file, but it is not in the folder
     assert write(always(five), tmp_path / "out") == 3
 
 
@@ -474,10 +474,11 @@ def test_an_answer_in_another_format_is_refused(five: list[Row], tmp_path: Path)
 
 def test_what_someone_else_put_into_the_folder_stays(five: list[Row], tmp_path: Path) -> None:
     write_imagefolder(always(five), tmp_path / "out")
-    notes = tmp_path / "out" / "pictures" / "000000" / "notes.txt"
-    notes.write_text("mine")
+    notes = {"pictures/notes.txt", "pictures/000000/notes.txt"}
+    for name in notes:
+        (tmp_path / "out" / name).write_text("mine")
     write_imagefolder(always([]), tmp_path / "out")
-    assert set(everything(tmp_path / "out")) == {".captioner", "metadata.jsonl", "pictures/000000/notes.txt"}
+    assert set(everything(tmp_path / "out")) == {".captioner", "metadata.jsonl", *notes}
 
 
 # --- WebDataset

@@ -52,7 +52,8 @@ def write_imagefolder(records: Records, out: Path) -> int:
 
 def _name(number: int, record: Row) -> PurePosixPath:
     """Where a picture stands in the folder."""
-    name = f"{number:09}-{record['digest']}{suffix_of(record['path'])}"
+    digest = str(record["digest"]).replace("/", "_")  # a journal from elsewhere must not lead out of the folder
+    name = f"{number:09}-{digest}{suffix_of(record['path'])}"
     return PurePosixPath(_PICTURES, f"{number // _PER_FOLDER:06}", name)
 
 
@@ -87,7 +88,7 @@ def _sweep(out: Path) -> None:
             listed.add(folder)
             _remove(out / folder, kept=names)
         for path in sorted((out / _PICTURES).glob("*")):
-            if path.relative_to(out) not in listed:
+            if path.is_dir() and path.relative_to(out) not in listed:
                 _remove(path, kept=set())
                 if not any(path.iterdir()):
                     path.rmdir()
