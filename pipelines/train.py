@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from captioner.training.events import Event
     from captioner.training.processes import Processes
 
+_SPLITS = ("train", "validation")
+
 STOPPED = 75
 """The exit code of a run that was stopped and goes on with --resume: EX_TEMPFAIL of sysexits.h."""
 
@@ -84,77 +86,67 @@ def _train(
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.device import choose_device
     from captioner.training.loop import fit
-    from captioner.training.warm_start import settings_kept
+    from captioner.training.warm_start import settings_kept, warm_start
 
-    old = None if start is None else load_checkpoint(_folder(start))
+    old = None if start is None else load_checkpoint(shipped_or(start))
     config = load_config(recipe, overrides, base=None if old is None else settings_kept(old))
     if not resume and (out / "state.pt").exists():
         raise TrainingError(f"There is a run in {out} already; go on with --resume, or choose another --out.")
     collection = load_collection(data)
-    if missing := [split for split in ("train", "validation") if split not in collection]:
+    if missing := [split for split in _SPLITS if split not in collection]:
         raise DataError(f"Training needs the splits train and validation, but {data} has no {missing[0]}.")
-    captions = [caption for row in collection["train"]["captions"] for caption in row]
-    model = _model(config, captions, old).to(choose_device(device))
+    captions = list(collection["train"]["captions"])
+    model = new_model(config, captions) if old is None else warm_start(old, config, captions)
+    model.to(choose_device(device))
     if processes.first:
         take_folder(out, marker="metrics.jsonl")
     console.print(_summary(model, collection, old, processes))
     with _progress(console) as progress:
-        views = 2 if config.encoder.mirrored else 1
-        training = _features(model, collection["train"], data, views, progress, processes)
-        validation = _features(model, collection["validation"], data, 1, progress, processes)
+        parts = [read_features(model, collection, split, data, progress, processes) for split in _SPLITS]
         bar = progress.add_task("Training", total=None)
-        for event in fit(
-            model,
-            training,
-            validation,
-            folder=out,
-            resume=resume,
-            evaluate_first=old is not None,
-            processes=processes,
-        ):
+        for event in fit(model, *parts, folder=out, resume=resume, evaluate_first=old is not None, processes=processes):
             _show(event, bar, progress)
 
 
-def _model(config: "Config", captions: list[str], old: "CaptioningModel | None") -> "CaptioningModel":
-    """The network to train, on the CPU: a new one, or one that begins from an old one."""
+def new_model(config: "Config", captions: list[list[str]]) -> "CaptioningModel":
+    """An untrained network on the CPU, with the words of all pictures' captions."""
     import torch
 
     from captioner.model.captioning import build_model
     from captioner.text.vocabulary import Vocabulary
-    from captioner.training.warm_start import warm_start
 
-    if old is not None:
-        return warm_start(old, config, captions)
     torch.manual_seed(config.training.seed)
-    words = config.vocabulary
-    return build_model(config, Vocabulary.fit(captions, min_count=words.min_count, units=words.units))
+    sentences, words = (caption for row in captions for caption in row), config.vocabulary
+    return build_model(config, Vocabulary.fit(sentences, min_count=words.min_count, units=words.units))
 
 
-def _folder(model: str) -> Path:
+def shipped_or(model: str) -> Path:
+    """The folder of a model that is called by its folder, or `default` for the shipped one."""
     import captioner.pretrained
 
     return Path(captioner.pretrained.__file__).parent if model == "default" else Path(model)
 
 
-def _features(
+def read_features(
     model: "CaptioningModel",
-    rows: "datasets.Dataset",
+    collection: "datasets.DatasetDict",
+    split: str,
     data: Path,
-    views: int,
     progress: "Progress",
     processes: "Processes",
 ) -> "CaptionedFeatures":
-    """The features of a split, computed now unless they are in the collection's folder already."""
+    """The features of a split of the collection in `data`, computed now unless they are in its folder already."""
     from captioner.data.features import CaptionedFeatures, region_features
     from captioner.training.learner import uses_bf16
 
+    rows = collection[split]
     task = progress.add_task(f"Looking at {len(rows)} pictures", total=len(rows))
     features = region_features(
         rows,
         model.encoder,
         model.encoder.preprocessing.read,
         folder=data / "features",
-        views=views,
+        views=2 if split == "train" and model.config.encoder.mirrored else 1,
         device=model.device,
         bf16=uses_bf16(model.config.training, model.device),
         process=processes.rank,

@@ -47,12 +47,14 @@ class PictureEncoder(Protocol):
 class RegionFeatures:
     """The features of many pictures, (pictures, views, regions, feature_size); the first view is the picture itself.
 
-    They lie in one or more arrays, all but the last with the same number of pictures.
+    They lie in one or more arrays, all but the last with the same number of pictures; `chosen` numbers those meant,
+    by default all.
     """
 
-    def __init__(self, parts: Sequence[NDArray[np.float16]]) -> None:
+    def __init__(self, parts: Sequence[NDArray[np.float16]], chosen: NDArray[np.integer] | None = None) -> None:
         self._parts = parts
-        self.shape: tuple[int, ...] = (sum(len(part) for part in parts), *parts[0].shape[1:])
+        self._chosen = np.arange(sum(len(part) for part in parts)) if chosen is None else chosen
+        self.shape: tuple[int, ...] = (len(self._chosen), *parts[0].shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -60,12 +62,16 @@ class RegionFeatures:
     def read(self, pictures: NDArray[np.integer], views: NDArray[np.integer] | int = 0) -> NDArray[np.float32]:
         """Features (chosen pictures, regions, feature_size) of the pictures with these numbers, one view of each."""
         views = np.broadcast_to(views, pictures.shape)
-        chosen = np.empty((len(pictures), *self.shape[2:]), dtype=np.float32)
-        numbers, rows = np.divmod(pictures, len(self._parts[0]))
+        features = np.empty((len(pictures), *self.shape[2:]), dtype=np.float32)
+        numbers, rows = np.divmod(self._chosen[pictures], len(self._parts[0]))
         for number in np.unique(numbers):
             here = numbers == number
-            chosen[here] = self._parts[number][rows[here], views[here]]
-        return chosen
+            features[here] = self._parts[number][rows[here], views[here]]
+        return features
+
+    def select(self, pictures: NDArray[np.integer]) -> RegionFeatures:
+        """The features of these pictures alone, in this order."""
+        return RegionFeatures(self._parts, self._chosen[pictures])
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,14 @@ class CaptionedFeatures:
     captions: list[list[str]]
     names: list[str]
     """What each picture is called, to tell people which one is meant."""
+
+    def select(self, pictures: NDArray[np.integer]) -> CaptionedFeatures:
+        """These pictures alone, in this order."""
+        return CaptionedFeatures(
+            self.features.select(pictures),
+            [self.captions[picture] for picture in pictures],
+            [self.names[picture] for picture in pictures],
+        )
 
 
 def region_features(

@@ -26,16 +26,19 @@ def settings_kept(old: CaptioningModel) -> Config:
     return Config(vocabulary, encoder=old.config.encoder, decoder=old.config.decoder, search=old.config.search)
 
 
-def warm_start(old: CaptioningModel, config: Config, captions: Sequence[str]) -> CaptioningModel:
-    """A model with the weights of `old` that also knows the words of `captions`, by the recipe's minimum count.
+def warm_start(old: CaptioningModel, config: Config, captions: Sequence[Sequence[str]]) -> CaptioningModel:
+    """A model with the weights of `old` that also knows the words of all pictures' `captions`.
+
+    A new word must occur as often as the recipe says.
 
     Raises ConfigError when the recipe asks for another encoder, decoder or units than the old model's.
     """
     _check(old, config)
-    vocabulary = _joined(old.vocabulary, captions, min_count=config.vocabulary.min_count)
+    sentences = [caption for row in captions for caption in row]
+    vocabulary = _joined(old.vocabulary, sentences, min_count=config.vocabulary.min_count)
     decoder = build_decoder(config.decoder, feature_size=old.encoder.feature_size, vocabulary_size=len(vocabulary))
     weights = old.decoder.state_dict()
-    weights["embedding.weight"] = _embeddings(old, vocabulary, captions)
+    weights["embedding.weight"] = _embeddings(old, vocabulary, sentences)
     weights["output_bias"] = _biases(old, vocabulary)
     decoder.load_state_dict(weights)
     return CaptioningModel(old.encoder, decoder, vocabulary, config)

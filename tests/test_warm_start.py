@@ -1,0 +1,109 @@
+"""Beginning from an older model: nothing it knew is lost, and it can learn new words at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from captioner.config import Config, load_config
+from captioner.errors import ConfigError
+from captioner.inference.confidence import FILE
+from captioner.model.captioning import CaptioningModel
+from captioner.model.checkpoint import load_checkpoint, read_beside, save_checkpoint, write_beside
+from captioner.training.warm_start import settings_kept, warm_start
+from tests.conftest import SENTENCES, tiny_model
+from tests.training import model_to_train, train
+
+NEW = [["a brown dog chases a frisbee", "the dog chases a frisbee"], ["a man rides a zebra"]]
+
+
+def begun(old: CaptioningModel, captions: list[list[str]] = NEW, *, min_count: int = 1) -> CaptioningModel:
+    return warm_start(old, load_config(None, [f"vocabulary.min_count={min_count}"], base=settings_kept(old)), captions)
+
+
+def row(model: CaptioningModel, word: str) -> tuple[torch.Tensor, float]:
+    number = model.vocabulary.words.index(word)
+    decoder = model.decoder
+    return decoder.embedding.weight[number].detach(), float(decoder.output_bias[number].detach())
+
+
+def test_the_new_vocabulary_has_the_old_words_and_the_new_ones_commonest_first() -> None:
+    old = tiny_model()
+    vocabulary = begun(old).vocabulary
+    assert set(vocabulary.counts) == set(old.vocabulary.counts) | {"chases", "frisbee", "zebra"}
+    assert vocabulary.counts["dog"] == old.vocabulary.counts["dog"] + 2
+    assert list(vocabulary.counts.values()) == sorted(vocabulary.counts.values(), reverse=True)
+    assert "zebra" not in begun(old, min_count=2).vocabulary
+
+
+def test_old_words_keep_their_weights_wherever_they_now_stand() -> None:
+    old = tiny_model()
+    torch.nn.init.normal_(old.decoder.output_bias)
+    new = begun(old)
+    for word in old.vocabulary.words:
+        assert torch.equal(row(new, word)[0], row(old, word)[0])
+        assert row(new, word)[1] == row(old, word)[1]
+
+
+def test_a_model_that_learns_no_new_word_says_what_it_said() -> None:
+    old = tiny_model(dropout=0.0)
+    new = begun(old, [[SENTENCES[0]]]).eval()
+    features = torch.rand(2, old.encoder.regions, old.encoder.feature_size)
+    said = [[m.vocabulary.decode(h.words) for [h] in m.search(features, old.config.search)] for m in (old, new)]
+    assert said[0] == said[1]
+
+
+def test_a_new_word_begins_among_its_companions_with_a_length_and_a_bias_like_theirs() -> None:
+    """`zebra` stands once beside a, man, rides, a: its row points along their sum."""
+    old = tiny_model()
+    counts = np.array([begun(old).vocabulary.counts[word] for word in old.vocabulary.counts])
+    with torch.no_grad():  # biases that follow the counts exactly: the line is known
+        old.decoder.output_bias[4:] = torch.tensor(0.5 * np.log(counts) - 2)
+    new = begun(old)
+    zebra, bias = row(new, "zebra")
+    companions = sum(row(old, word)[0] for word in ("a", "man", "rides", "a"))
+    assert torch.cosine_similarity(zebra, companions, dim=0) > 0.999
+    lengths = old.decoder.embedding.weight[4:].detach().norm(dim=1)
+    assert float(zebra.norm()) == pytest.approx(float(lengths.mean()), rel=1e-4)
+    assert bias == pytest.approx(-2, abs=1e-4)
+    assert row(new, "frisbee")[1] == pytest.approx(0.5 * np.log(2) - 2, abs=1e-4)
+
+
+def test_a_new_word_that_stands_alone_begins_with_finite_weights() -> None:
+    assert bool(row(begun(tiny_model(), [["zebra"]]), "zebra")[0].isfinite().all())
+
+
+def test_the_shape_is_the_old_models_and_a_recipe_that_differs_is_told() -> None:
+    old = tiny_model()
+    for override, sentence in (
+        ("decoder.hidden_size=32", "decoder.hidden_size must be that of the model to begin from, 16, but .* 32; leave"),
+        ("encoder.size=224", "encoder.size must be .* 64"),
+        ("vocabulary.units=characters", "vocabulary.units must be .* 'words'"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            warm_start(old, load_config(None, [override], base=settings_kept(old)), NEW)
+    free = load_config(None, ["decoder.dropout=0.3", "encoder.mirrored=false"], base=settings_kept(old))
+    assert warm_start(old, free, NEW).config.decoder.dropout == 0.3
+
+
+def test_the_search_is_the_old_models_and_its_training_is_not() -> None:
+    old = tiny_model()
+    old.config = replace(old.config, training=replace(old.config.training, epochs=99))
+    config = load_config(Path(__file__).parent.parent / "configs" / "custom.toml", base=settings_kept(old))
+    assert config.search == old.config.search
+    assert config.decoder == old.config.decoder
+    assert config.training.epochs not in (99, Config().training.epochs)
+
+
+def test_the_old_models_confidence_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:
+    save_checkpoint(tiny_model(), tmp_path / "old")
+    write_beside(tmp_path / "old", FILE, b"{}")
+    new = begun(load_checkpoint(tmp_path / "old"), [[sentence] for sentence in SENTENCES])
+    new.config = replace(new.config, training=model_to_train(epochs=1).config.training)
+    train(new, tmp_path / "run", evaluate_first=True)
+    assert read_beside(tmp_path / "old", FILE) is not None
+    assert read_beside(tmp_path / "run" / "best", FILE) is None
