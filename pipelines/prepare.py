@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 # What `shapes` draws unless told otherwise: drawings per split, and the side of each in pixels.
 SHAPES = {"train": 2000, "validation": 200, "test": 200, "size": 96, "seed": 0}
 
+FORMATS_HELP = (
+    "The source's format, recognised if not given: flickr8k, flickr30k, karpathy, coco, metadata, table, webdataset, "
+    "huggingface or sidecars."
+)
+
+# What is told about a collection and is no part of it.
+_ABOUT = ("report.json", "preview.html")
+
 _SHAPES_ONLY = "For drawings"
 _TABLES_ONLY = "For tables"
 
@@ -42,7 +50,7 @@ def prepare(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write; a prepared collection there is replaced.")],
-    format: Annotated[str | None, typer.Option(help="The source's format; recognised if not given.")] = None,
+    format: Annotated[str | None, typer.Option(help=FORMATS_HELP)] = None,
     images: Annotated[
         Path | None, typer.Option(help="The folder that picture names start from, if not the source's.")
     ] = None,
@@ -204,9 +212,12 @@ def _write(prepared: "Prepared", working: Path, out: Path, *, preview: bool) -> 
         from captioner.data.preview import render
 
         (fresh / "preview.html").write_text(render(prepared, title=out.name), encoding="utf-8")
-    if all(_same(file, out / file.relative_to(fresh)) for file in _files(fresh)):
+    if all(_same(file, out / file.relative_to(fresh)) for file in _files(fresh) if file.name not in _ABOUT):
         # What training has computed from it and keeps in there stays good.
-        print(f"{out} is the same already and was left as it is.")
+        for name in _ABOUT:
+            if (fresh / name).exists():
+                (fresh / name).replace(out / name)
+        print(f"{out} holds the same already and was left as it is.")
         return
     changed = out.is_dir() and any(out.iterdir())
     if out.exists():

@@ -217,7 +217,7 @@ def test_pictures_without_a_split_are_dealt_and_the_report_says_so(tmp_path):
     assert result.report.pictures["validation"] == 8
     assert result.report.pictures["test"] == 8
     assert result.report.remarks[0] == (
-        "The collection does not say which pictures are for what, so they were dealt by content: 24 to train, 8 to "
+        "The source sets no pictures apart for validation and test, so they were dealt by content: 24 to train, 8 to "
         "validation, 8 to test."
     )
 
@@ -244,10 +244,22 @@ def test_two_captions_of_one_picture_that_differ_and_one_id_twice_are_told_apart
     assert reasons(result.report.dropped) == {"named twice in one split": ["a"]}
 
 
+def test_an_empty_split_list_is_as_if_there_were_none(tmp_path):
+    folder = flickr8k(tmp_path / "f", train="a.jpg\nb.jpg\nc.jpg\n", dev="\n")
+    assert prepared(folder, tmp_path).report.pictures == {"train": 3}
+    assert prepared(folder, tmp_path, divide=Shares()).report.pictures == {"train": 2, "validation": 1}
+
+
+def test_one_picture_twice_in_a_split_stays_and_is_told(tmp_path):
+    result = build([row("train", "a", 0), row("train", "b", 0), row("train", "c", 1)], tmp_path)
+    assert result.report.pictures == {"train": 3}
+    assert "Again in the same split under another name, where they weigh more: 1." in result.report.remarks
+
+
 def test_one_picture_is_a_collection_with_remarks(tmp_path):
     report = build([row(None, "a", 0)], tmp_path, divide=Shares()).report
     assert report.pictures == {"train": 1}
-    assert "There are only 1 pictures to train on: start from a trained model (--from)." in report.remarks
+    assert "Few training pictures, 1: start from a trained model (--from)." in report.remarks
     assert "No picture is for validation, which training needs to know when to stop." in report.remarks
 
 

@@ -132,7 +132,7 @@ def test_the_comma_separated_variant_keeps_commas_and_quotes_in_captions(tmp_pat
     assert recognised(tmp_path) == "table"
     assert captions(tmp_path) == {
         "Images/1.jpg": (None, "A dog .", 'A "big" dog , brown .'),
-        "Images/2.jpg": (None, "A cat,unquoted,runs"),
+        "Images/2.jpg": (None, "A cat, unquoted, runs"),
     }
 
 
@@ -267,6 +267,12 @@ def test_karpathys_restval_is_for_training_and_raw_sentences_go_before_words(tmp
 
 
 # Pictures with metadata
+
+
+def test_metadata_name_their_pictures_by_file_name_before_all_else(tmp_path):
+    pictures(tmp_path, "a.png")
+    (tmp_path / "metadata.csv").write_text("image,file_name,text\n17,a.png,a dog\n")
+    assert captions(tmp_path) == {"a.png": (None, "a dog")}
 
 
 def test_metadata_lines_hold_one_caption_or_several(tmp_path):
@@ -426,6 +432,8 @@ def test_columns_of_other_names_can_be_told(tmp_path):
         "a.jpg": ("validation", "er rennt", "ein Hund"),
         "b.jpg": ("train", "sie sitzt", "eine Katze"),
     }
+    with pytest.raises(DataError, match="name the right one with --split-column"):
+        read(tmp_path / "t.csv", image="bild", captions=("satz",), split="nirgends")
     with pytest.raises(DataError, match="with --caption-column"):
         read(tmp_path / "t.csv", image="bild", captions=("satz", "nirgends"))
 
@@ -540,6 +548,15 @@ def test_members_of_one_name_are_a_picture_and_its_captions(tmp_path):
         "not text of the expected encoding": ["train-0000.tar/003.txt"],
         "malformed JSON": ["train-0000.tar/004.json"],
     }
+
+
+def test_an_archive_of_pictures_beside_a_table_is_not_taken_for_shards(tmp_path):
+    pictures(tmp_path, "a.jpg")
+    shard(tmp_path / "images.tar", {"images/a.jpg": jpeg(0), "images/b.jpg": jpeg(1)})
+    with pytest.raises(DataError, match="no collection of a known format"):
+        recognised(tmp_path)
+    (tmp_path / "t.csv").write_text("image,caption\na.jpg,a dog\n")
+    assert recognised(tmp_path) == "table"
 
 
 def test_a_shard_that_breaks_off_gives_what_it_holds_until_there(tmp_path):

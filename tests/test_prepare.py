@@ -11,7 +11,7 @@ import pytest
 from captioner.data import collection, sources
 from captioner.data.formats import huggingface
 from captioner.errors import CaptionerError, ConfigError, DataError
-from pipelines.prepare import prepare
+from pipelines.prepare import FORMATS_HELP, prepare
 
 ROOT = Path(__file__).parent.parent
 FEW = {"train": 4, "validation": 2, "test": 2, "size": 32}
@@ -116,7 +116,7 @@ def test_a_run_that_is_killed_leaves_nothing_half_and_the_next_one_clears_up(tmp
         "import os, signal\n"
         "from pathlib import Path\n"
         "from captioner.data import collection\n"
-        "from pipelines.prepare import prepare\n"
+        "from pipelines.prepare import FORMATS_HELP, prepare\n"
         "collection.DatasetDict.save_to_disk = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"prepare('shapes', out=Path({str(tmp_path / 'out')!r}), train=3, size=32)\n",
     )
@@ -180,8 +180,11 @@ def test_the_format_is_named_and_remarks_are_told(tmp_path, capsys):
     prepare(str(listed(tmp_path / "f")), out=tmp_path / "out", keep_lookalikes=True)
     told = capsys.readouterr().out
     assert f"{tmp_path / 'f'} is of the format table." in told
-    assert "so they were dealt by content: 32 to train, 8 to validation." in told
-    assert "There are only 32 pictures to train on: start from a trained model (--from)." in told
+    assert (
+        "The source sets no pictures apart for validation, so they were dealt by content: 32 to train, 8 to validation."
+        in told
+    )
+    assert "Few training pictures, 32: start from a trained model (--from)." in told
 
 
 def test_the_same_source_is_left_as_it_was_written_with_all_that_training_put_there(tmp_path, capsys):
@@ -192,7 +195,7 @@ def test_the_same_source_is_left_as_it_was_written_with_all_that_training_put_th
     before = contents(out)
     prepare(str(folder), out=out, preview=True)
     assert contents(out) == before
-    assert f"{out} is the same already and was left as it is." in capsys.readouterr().out
+    assert f"{out} holds the same already and was left as it is." in capsys.readouterr().out
     (folder / "captions.csv").write_text("image,caption\ntrain-000000.png,another caption\n")
     prepare(str(folder), out=out)
     assert "in place of another that was there" in capsys.readouterr().out
@@ -242,3 +245,7 @@ def test_the_hub_is_asked_for_what_is_called_hf(tmp_path, monkeypatch):
     assert sum(map(len, collection.load_collection(tmp_path / "out").values())) == 3
     with pytest.raises(ConfigError, match="--format belongs to a folder, but the source is hf:user/name"):
         prepare("hf:user/name", out=tmp_path / "other", format="table")
+
+
+def test_the_help_names_every_format():
+    assert all(name in FORMATS_HELP for name in sources.FORMATS)

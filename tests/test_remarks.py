@@ -16,7 +16,7 @@ def test_a_good_collection_needs_no_remark():
 
 
 def test_few_pictures_are_told():
-    assert "There are only 30 pictures to train on" in remarks(PLENTY[:30])
+    assert "Few training pictures, 30" in remarks(PLENTY[:30])
 
 
 def test_a_vocabulary_that_the_usual_limit_empties_is_told():

@@ -75,7 +75,8 @@ def build(
     with Aside(working / "aside") as aside:
         seen = list(inspect(iter(rows), aside, limits=limits, account=account, done=done))
         dealt, remarks = _in_splits(seen, divide)
-        apart = _apart(_in_order(dealt, losses), losses, drop_lookalikes=drop_lookalikes)
+        ordered = _in_order(dealt, losses)
+        apart = _apart(ordered, losses, drop_lookalikes=drop_lookalikes)
         written = {
             split: _write(split, members, aside, working, losses)
             for split, members in groupby(apart, key=lambda row: row.split or "train")
@@ -84,6 +85,8 @@ def build(
     if not written:
         raise DataError(_nothing_left(losses))
     captions = {split: part.captions for split, part in written.items()}
+    if twice := len(ordered) - len({(row.split, row.digest) for row in ordered}):
+        remarks.append(f"Again in the same split under another name, where they weigh more: {twice:,}.")
     emptied = {row.split for row in seen} - captions.keys() - {None}
     fingerprint = hashlib.sha256(b"".join(part.digest for part in written.values()))
     report = Report(
@@ -111,7 +114,8 @@ def _in_splits(seen: list[Seen], divide: Shares | None) -> tuple[list[Seen], lis
     dealt = dict(zip((row.digest for row in pool), deal([row.digest for row in pool], divide), strict=True))
     counts = Counter(dealt[row.digest] for row in pool)
     told = ", ".join(f"{counts[split]:,} to {split}" for split in SPLITS if counts[split])
-    remark = [f"The collection does not say which pictures are for what, so they were dealt by content: {told}."]
+    missing = " and ".join(split for split in ("validation", "test") if getattr(divide, split))
+    remark = [f"The source sets no pictures apart for {missing}, so they were dealt by content: {told}."]
     placed = [replace(row, split=dealt[row.digest]) if row.split in (None, "train") else row for row in seen]
     return placed, remark if pool else []
 
@@ -133,6 +137,7 @@ def _apart(ordered: list[Seen], losses: list[Dropped], *, drop_lookalikes: bool)
     for split, members in groupby(ordered, key=lambda row: row.split):
         contents = {row.digest: row for row in earlier}
         looks = Looks([row.look for row in earlier] if drop_lookalikes else [])
+        kept = []
         for row in members:
             same = contents.get(row.digest)
             alike = None if same is not None else looks.alike(row.look)
@@ -144,8 +149,9 @@ def _apart(ordered: list[Seen], losses: list[Dropped], *, drop_lookalikes: bool)
                 reason = "looks like a picture of an earlier split"
                 losses.append(Dropped("picture", row.image_id, reason, detail, fault=False))
             else:
+                kept.append(row)
                 yield row
-        earlier += [row for row in ordered if row.split == split]
+        earlier += kept
 
 
 @dataclass(frozen=True)

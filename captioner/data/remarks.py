@@ -30,7 +30,7 @@ def remarks_on(captions: Mapping[str, Captions], *, emptied: Sequence[str] = ())
 
 def _on_training(captions: Captions) -> Iterator[str]:
     if len(captions) < FEW_PICTURES:
-        yield f"There are only {len(captions)} pictures to train on: start from a trained model (--from)."
+        yield f"Few training pictures, {len(captions)}: start from a trained model (--from)."
     counts = [len(of_picture) for of_picture in captions]
     if max(counts) > 2 * min(counts):
         yield (

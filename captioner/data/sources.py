@@ -33,8 +33,8 @@ _ORDER: tuple[Format, ...] = (
     karpathy.FORMAT,
     coco.FORMAT,
     metadata.FORMAT,
-    webdataset.FORMAT,
     tables.FORMAT,
+    webdataset.FORMAT,
     sidecars.FORMAT,
 )
 FORMATS = {known.name: known for known in _ORDER}

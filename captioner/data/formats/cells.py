@@ -14,19 +14,8 @@ from captioner.errors import DataError
 # In this order: the first that a table has is taken.
 IMAGE_NAMES = (
     *("image", "images", "file_name", "filename", "file", "filepath", "file_path", "path", "image_path", "img_path"),
-    *(
-        "image_file",
-        "image_name",
-        "image_filename",
-        "img",
-        "picture",
-        "photo",
-        "jpg",
-        "jpeg",
-        "png",
-        "webp",
-        "image_id",
-    ),
+    *("image_file", "image_name", "image_filename", "img", "picture", "photo", "jpg", "jpeg", "png", "webp"),
+    "image_id",
 )
 CAPTION_NAMES = (
     *("captions", "caption", "texts", "text", "sentences", "sentence", "descriptions", "description"),
@@ -59,12 +48,14 @@ def find_columns(names: Iterable[str], told: Columns, where: str) -> Found:
     captions = [by_name[_plain(name)] for name in told.captions if _plain(name) in by_name]
     if not told.captions:
         one = _column(by_name, None, CAPTION_NAMES)
-        captions = (
-            sorted(name for plain, name in by_name.items() if _NUMBERED.fullmatch(plain)) if one is None else [one]
-        )
+        numbered = sorted(name for plain, name in by_name.items() if _NUMBERED.fullmatch(plain))
+        captions = numbered if one is None else [one]
     if not captions or len(captions) < len(told.captions):
         raise _without("the captions", "--caption-column", CAPTION_NAMES, by_name, where)
-    return Found(image, tuple(captions), _column(by_name, told.split, SPLIT_NAMES))
+    split = _column(by_name, told.split, SPLIT_NAMES)
+    if split is None and told.split is not None:
+        raise _without("the splits", "--split-column", SPLIT_NAMES, by_name, where)
+    return Found(image, tuple(captions), split)
 
 
 def _without(what: str, option: str, usual: tuple[str, ...], by_name: Mapping[str, str], where: str) -> DataError:

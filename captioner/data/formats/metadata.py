@@ -6,11 +6,12 @@ metadata file in `train/`, `validation/` or `test/` belongs to that split.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from captioner.data.formats.pictures import Pictures, split_of_path
 from captioner.data.formats.place import Format, Place
-from captioner.data.formats.tables import Gathered, records
+from captioner.data.formats.tables import Gathered, column_names, records
 from captioner.data.rows import Rows
 from captioner.errors import DataError
 
@@ -29,8 +30,11 @@ def rows(place: Place) -> Rows:
     for file in files:
         below = file.relative_to(place.folder)
         near, label = below.parent.as_posix(), below.with_suffix("").as_posix()
+        columns = place.columns
+        if columns.image is None and "file_name" in column_names(file, place.encoding):
+            columns = replace(columns, image="file_name")
         found, split = records(file, place.encoding), split_of_path(below.as_posix())
-        yield from gathered.add(found, place.columns, label=label, split=split, near="" if near == "." else near)
+        yield from gathered.add(found, columns, label=label, split=split, near="" if near == "." else near)
     yield from gathered.rows()
 
 

@@ -104,7 +104,7 @@ def records(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[str
             if fields is None or len(fields) < len(names):
                 yield Dropped("caption", f"{file.name}, {place}", MALFORMED)
             else:
-                last = separator.join(fields[len(names) - 1 :])
+                last = f"{separator} ".join(fields[len(names) - 1 :])
                 whole = (*fields[: len(names) - 1], last)
                 yield f"{file.name}, {place}", dict(zip(names, whole, strict=True))
 

@@ -39,7 +39,7 @@ def rows(place: Place) -> Rows:
 
 def _rows_of(sample: Sample, shard: str, split: str | None) -> Rows:
     name = f"{shard}/{sample.key}"
-    picture = next((suffix for suffix in sample.files if f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES), None)
+    picture = _picture(sample)
     if picture is None:
         yield Dropped("picture", name, "sample without a picture")
         return
@@ -64,14 +64,28 @@ def _rows_of(sample: Sample, shard: str, split: str | None) -> Rows:
     yield Row(split, name, content, tuple(captions))
 
 
+def _picture(sample: Sample) -> str | None:
+    """The suffix of the sample's picture."""
+    return next((suffix for suffix in sample.files if f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES), None)
+
+
 def _shards(path: Path) -> list[Path]:
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     return [file for file in files if file.is_file() and file.name.lower().endswith(_SUFFIXES)]
 
 
+def _recognises(path: Path) -> bool:
+    """Whether the first sample of the first shard is a picture with something beside it."""
+    try:
+        first = next((sample for shard in _shards(path)[:1] for sample in tar_samples(shard)), None)
+    except DataError:
+        return True  # which the reader will tell
+    return first is not None and _picture(first) is not None and len(first.files) > 1
+
+
 FORMAT = Format(
     "webdataset",
     telltale="tar files with pictures and texts of the same name",
-    recognises=lambda path: bool(_shards(path)),
+    recognises=_recognises,
     rows=rows,
 )
