@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import tracemalloc
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -126,6 +127,19 @@ def test_a_batch_is_written_before_it_is_told_of() -> None:
     settings = {"decoding": Decoding(), "describing": Describing(), "batch_size": 4, "filled": True}
     for batch in caption_all(items(20), memory, **settings):
         assert memory.answers[-len(batch) :] == list(batch)
+
+
+def test_memory_does_not_grow_with_the_pictures() -> None:
+    taken = []
+    tracemalloc.start()
+    try:
+        answers = caption_items(items(6_000), decoding=Decoding(), describing=Describing(), batch_size=64, filled=True)
+        for number, _ in enumerate(answers):
+            if number in (10, 80):
+                taken.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert taken[1] - taken[0] < 50_000  # bytes, over 4,480 pictures; one record alone is 200
 
 
 def test_each_stage_knows_how_long_it_was_busy() -> None:

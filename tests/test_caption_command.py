@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -146,6 +147,28 @@ def test_what_contradicts_itself_is_one_sentence(
     run, pictures: list[Path], options: list[str], words: list[str]
 ) -> None:
     refused(run(pictures[0], *options), *words)
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run, pictures: list[Path], tmp_path: Path) -> None:
+    folder, out = pictures[0].parent, tmp_path / "a.jsonl"
+    for number in range(100):
+        os.link(pictures[0], folder / f"more-{number}.png")
+    whole = tmp_path / "whole.jsonl"
+    run(folder, "--out", whole, "--batch-size", "2")
+
+    def interrupt() -> None:
+        while not out.exists() or not out.stat().st_size:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    answer = run(folder, "--out", out, "--batch-size", "2")
+    assert answer.exception is None
+    assert answer.return_value == 130
+    assert "nothing is lost: the same command with --resume goes on" in answer.stderr
+    assert 0 < len(records(out)) < len(records(whole))
+    run(folder, "--out", out, "--batch-size", "2", "--resume")
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_what_arrives_is_captioned_until_it_is_stopped(
