@@ -15,6 +15,7 @@ from captioner.pipelines.explain import explain
 from captioner.pipelines.merge import merge
 from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
+from captioner.pipelines.throughput import throughput
 from captioner.pipelines.train import train
 from captioner.pipelines.verify import verify
 from captioner.pipelines.vocabulary import vocabulary
@@ -29,7 +30,7 @@ app = typer.Typer(
 for command in (
     *(caption, explain, demo),
     *(verify, merge),
-    *(prepare, train, evaluate, calibrate, pack, vocabulary, benchmark),
+    *(prepare, train, evaluate, calibrate, pack, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
 

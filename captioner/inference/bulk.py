@@ -46,6 +46,7 @@ class Stages:
     """Waiting for the processes that decode: more than nothing only where they are the slowest."""
     encode: float = 0.0
     search: float = 0.0
+    write: float = 0.0
 
 
 class Decoding(Protocol):
@@ -108,6 +109,8 @@ def caption_all(
     answers cannot be written.
     """
 
+    stages = stages or Stages()
+
     def wanted() -> Iterator[Item]:
         for item in items:
             if destination.done(item):
@@ -126,7 +129,9 @@ def caption_all(
     )
     with contextlib.closing(answers):
         for batch in answers:
+            began = time.perf_counter()
             destination.write(batch)
+            stages.write += time.perf_counter() - began
             yield batch
 
 
