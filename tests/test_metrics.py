@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioner.errors import ConfigError, DataError
+from captioner.errors import DataError
 from captioner.text import metrics
-from captioner.text.metrics import CiderD, bleu, confidence_intervals, meteor, rouge_l, score
+from captioner.text.metrics import CiderD, bleu, meteor, picture_statistics, rouge_l, score
 
 
 def words(*captions: str) -> list[list[str]]:
@@ -257,39 +257,7 @@ def test_references_without_words_are_survived():
     assert score([[], []], [[[]], [[]]]).length_ratio == 0
 
 
-# Confidence intervals
-
-
-def test_intervals_contain_the_score_of_all_pictures():
-    hypotheses, references = corpus(100)
-    scores = score(hypotheses, references)
-    intervals = confidence_intervals(hypotheses, references, samples=300)
-    assert list(intervals) == ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d"]
-    for name, interval in intervals.items():
-        assert interval.low < getattr(scores, name) < interval.high
-
-
-def test_intervals_shrink_with_the_square_root_of_the_pictures():
-    def width(pictures: int) -> float:
-        interval = confidence_intervals(*corpus(pictures), samples=300)["rouge_l"]
-        return interval.high - interval.low
-
-    assert width(40) / width(640) == pytest.approx(math.sqrt(640 / 40), rel=0.35)
-
-
-def test_intervals_widen_with_the_level_and_repeat_with_the_seed():
-    hypotheses, references = corpus(50)
-    narrow = confidence_intervals(hypotheses, references, samples=100, level=0.5)
-    wide = confidence_intervals(hypotheses, references, samples=100, level=0.9)
-    assert wide == confidence_intervals(hypotheses, references, samples=100, level=0.9)
-    assert wide != confidence_intervals(hypotheses, references, samples=100, level=0.9, seed=1)
-    assert all(wide[name].low < narrow[name].low < narrow[name].high < wide[name].high for name in wide)
-
-
-def test_pictures_that_are_all_alike_leave_no_doubt():
-    hypotheses, references = words(*["a dog runs fast"] * 5), [words("a dog sits there")] * 5
-    interval = confidence_intervals(hypotheses, references, samples=20)["bleu_1"]
-    assert interval == pytest.approx((50, 50))
+# Sums over pictures
 
 
 @pytest.mark.parametrize("shortest", [1, 4])
@@ -312,7 +280,7 @@ def cider_score(hypotheses, references):
     return CiderD(references).score(hypotheses, references)
 
 
-@pytest.mark.parametrize("metric", [bleu, rouge_l, cider_score, meteor, score, confidence_intervals])
+@pytest.mark.parametrize("metric", [bleu, rouge_l, cider_score, meteor, score, picture_statistics])
 @pytest.mark.parametrize(
     ("hypotheses", "references", "message"),
     [
@@ -334,9 +302,3 @@ def test_every_metric_refuses_what_it_cannot_compare(metric, hypotheses, referen
 def test_training_captions_must_be_split_into_words(training_captions):
     with pytest.raises(DataError, match="every training caption must be a list of words"):
         score(words("a dog"), [words("a dog")], training_captions)
-
-
-@pytest.mark.parametrize("settings", [{"samples": 0}, {"level": 0}, {"level": 95}])
-def test_intervals_refuse_settings_that_mean_nothing(settings):
-    with pytest.raises(ConfigError, match="must"):
-        confidence_intervals(words("a dog"), [words("a dog")], **settings)

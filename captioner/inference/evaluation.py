@@ -12,8 +12,9 @@ from captioner.config import SearchConfig
 from captioner.data.rows import Row
 from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
+from captioner.text.bootstrap import Interval, confidence_intervals
 from captioner.text.claims import Contradicted, contradicted
-from captioner.text.metrics import CiderD, Interval, Scores, confidence_intervals, score
+from captioner.text.metrics import CiderD, Scores, score
 
 NORMALISATION = (
     "Captions and references are compared word by word after the same normalisation: Unicode NFKC, lower case, "

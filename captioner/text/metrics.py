@@ -8,7 +8,7 @@ Every function here takes
 Words come from `captioner.text.vocabulary.normalise`, the same for both sides: a metric compares
 words, so "Dog" and "dog." would be two different ones.
 
-`score` gives everything at once, on the 0-100 scale of papers; `confidence_intervals` says how far to
+`score` gives everything at once, on the 0-100 scale of papers; `captioner.text.bootstrap` says how far to
 trust it. The single metrics stay on their own scales, as their sources define them.
 """
 
@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 from nltk.stem.porter import PorterStemmer
@@ -26,11 +25,14 @@ from nltk.translate.bleu_score import closest_ref_length, corpus_bleu
 from nltk.translate.meteor_score import meteor_score
 from numpy.typing import NDArray
 
-from captioner.errors import ConfigError, DataError
+from captioner.errors import DataError
 
 Captions = Sequence[Sequence[str]]
 References = Sequence[Sequence[Sequence[str]]]
 NGram = tuple[str, ...]
+
+SUMMABLE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d")
+"""The metrics that follow from sums over pictures, named like the fields of `Scores`."""
 
 MAX_ORDER = 4  # BLEU and CIDEr both look at runs of one to four words
 ROUGE_BETA = 1.2  # how much more recall weighs than precision, as in the COCO evaluation code
@@ -65,13 +67,6 @@ class Scores:
     """Share of hypotheses, 0 to 1, that are no training caption; None when those were not given."""
 
 
-class Interval(NamedTuple):
-    """The bounds of a confidence interval."""
-
-    low: float
-    high: float
-
-
 def score(
     hypotheses: Captions, references: References, training_captions: Collection[Sequence[str]] | None = None
 ) -> Scores:
@@ -103,55 +98,28 @@ def score(
     )
 
 
-def confidence_intervals(
-    hypotheses: Captions, references: References, *, samples: int = 1000, seed: int = 0, level: float = 0.95
-) -> dict[str, Interval]:
-    """Bootstrap intervals of BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D, on the 0-100 scale of `Scores`.
+def picture_statistics(hypotheses: Captions, references: References) -> NDArray[np.float64]:
+    """What the metrics of `SUMMABLE` need to know of each picture, shape (pictures, 12).
 
-    Pictures are drawn with replacement, as many as there are, `samples` times; an interval holds the
-    middle `level` of the values that come out (Efron 1979; Koehn 2004, "Statistical significance tests
-    for machine translation evaluation"). It tells the chance of the draw of pictures, not that of the
-    training run. CIDEr-D keeps the document frequencies of the full reference set in every sample.
-    METEOR is left out.
-
-    Args:
-        hypotheses: one tokenised caption per picture.
-        references: the tokenised references of each picture.
-        samples: how many times to draw.
-        seed: the same seed gives the same intervals.
-        level: the share of samples inside, between 0 and 1.
-
-    Returns:
-        {"bleu_1": Interval(low, high), ...}, named like the fields of `Scores`.
+    A corpus BLEU is a function of sums over pictures, and the two others are means over pictures: the sums of some
+    rows are all there is to know of a corpus of those pictures. The last column is a picture's own CIDEr-D, 0 to 10.
+    Document frequencies are those of all the references given.
 
     Raises:
-        ConfigError: `samples` is below 1 or `level` is not between 0 and 1.
         DataError: as in `score`.
     """
-    if samples < 1:
-        raise ConfigError(f"samples must be at least 1, but it is {samples}; 1000 is a good choice")
-    if not 0 < level < 1:
-        raise ConfigError(f"level must lie between 0 and 1, but it is {level}; 0.95 is a good choice")
     _check(hypotheses, references)
-    pictures = len(hypotheses)
     rouge = [_rouge_l_of_one(*pair) for pair in zip(hypotheses, references, strict=True)]
     cider = CiderD(references).score(hypotheses, references)
-    # A corpus BLEU is a function of sums over pictures, and the two others are means over pictures:
-    # one row per picture is all a sample needs.
-    statistics = np.column_stack([_bleu_statistics(hypotheses, references), rouge, cider])
+    return np.column_stack([_bleu_statistics(hypotheses, references), rouge, cider])
 
-    generator = np.random.default_rng(seed)
-    sums = np.empty((samples, statistics.shape[1]))
-    for sample in range(samples):
-        drawn = generator.integers(pictures, size=pictures)
-        times_drawn = np.bincount(drawn, minlength=pictures)
-        sums[sample] = times_drawn @ statistics
-    values = 100 * np.column_stack([_bleu_from_statistics(sums[:, :-2]), sums[:, -2:] / pictures])
 
-    tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
-    names = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d"]
-    return {name: Interval(float(low[i]), float(high[i])) for i, name in enumerate(names)}
+def scores_from_sums(sums: NDArray[np.float64], *, pictures: int) -> NDArray[np.float64]:
+    """The metrics of `SUMMABLE`, (corpora, 6), on the scale of `Scores`.
+
+    From the summed `picture_statistics` of each corpus, (corpora, 12); each corpus has so many pictures.
+    """
+    return 100 * np.column_stack([_bleu_from_statistics(sums[:, :-2]), sums[:, -2:] / pictures])
 
 
 def bleu(hypotheses: Captions, references: References) -> tuple[float, float, float, float]:
