@@ -158,6 +158,12 @@ def test_without_penalty_every_group_finds_the_same_and_none_is_told_twice() -> 
     assert answers == search(state, beam_width=2, best=4)[0]
 
 
+@pytest.mark.parametrize("width", [0, -1, 1001])
+def test_a_beam_of_no_or_of_too_many_captions_is_one_sentence(width: int) -> None:
+    with pytest.raises(ConfigError, match=f"1 to 1000 captions wide, but beam_width {width} came"):
+        search(by_hand(), beam_width=width)
+
+
 def test_groups_that_do_not_divide_the_beam_are_one_sentence() -> None:
     with pytest.raises(ConfigError, match="divide the beam evenly"):
         search(by_hand(), beam_width=3, groups=2)

@@ -132,6 +132,12 @@ def test_a_narrow_search_finds_a_long_phrase_that_just_fits() -> None:
         ({"required": tuple((word,) for word in range(2, 11))}, "At most 8"),
         ({"required": ((),)}, "one word or more"),
         ({"min_length": 5, "max_length": 4}, "min_length <= max_length"),
+        ({"max_length": 101}, "up to 100 words, but max_length 101 came"),
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram must be a number of words, or 0"),
+        ({"beginning": (A, A), "no_repeat_ngram": 1}, "The beginning repeats one word, which no_repeat"),
+        ({"beginning": (A, B, A, B), "no_repeat_ngram": 2}, "The beginning repeats 2 words in their order"),
+        ({"required": ((A, A),), "no_repeat_ngram": 1}, "say all that is required .* or repeating one word;"),
+        ({"beginning": (A,), "forbidden": ((A,),)}, "No caption can have this beginning without"),
     ],
 )
 def test_rules_no_caption_can_obey_are_one_sentence(limits: dict[str, object], sentence: str) -> None:
@@ -140,14 +146,21 @@ def test_rules_no_caption_can_obey_are_one_sentence(limits: dict[str, object], s
 
 
 @settings(deadline=None, max_examples=150)
-@given(limits=rules(), seed=st.integers(0, 10**6), exponent=st.sampled_from([0.0, 0.7, 1.0]))
-def test_a_wide_beam_under_any_rules_equals_brute_force(limits: Constraints, seed: int, exponent: float) -> None:
+@given(
+    limits=rules(),
+    seed=st.integers(0, 10**6),
+    exponent=st.sampled_from([0.0, 0.7, 1.0]),
+    groups=st.sampled_from([1, 2]),
+)
+def test_a_wide_beam_under_any_rules_equals_brute_force(
+    limits: Constraints, seed: int, exponent: float, groups: int
+) -> None:
     state = random_model(seed, pictures=2, vocabulary=VOCABULARY, never=0.1)
     expected = [brute_force(state, picture, length_exponent=exponent, limits=limits) for picture in range(2)]
     if not possible(limits):
         assert expected == [[], []]
         return
-    answers = search(state, limits, beam_width=3**4, best=10, length_exponent=exponent)
+    answers = search(state, limits, beam_width=groups * 3**4, groups=groups, best=10, length_exponent=exponent)
     for answer, every in zip(answers, expected, strict=True):
         assert [caption.score for caption in answer] == pytest.approx([c.score for c in every[:10]], abs=1e-4)
         assert {caption.words for caption in answer} <= {caption.words for caption in every}
@@ -190,6 +203,9 @@ def test_steered_captions_do_not_depend_on_the_batch(limits: Constraints, seed: 
     for picture in range(3):
         [alone] = search(state.only(picture), limits, beam_width=2 * groups, groups=groups, length_exponent=0.7)
         assert [caption.words for caption in alone] == [caption.words for caption in together[picture]]
+    drawn = draw(state, limits, seed=seed)
+    [first] = draw(state.only(0), limits, seed=seed)
+    assert [caption.words for caption in first] == [caption.words for caption in drawn[0]]
 
 
 @settings(deadline=None, max_examples=60)

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from captioner.errors import ConfigError
@@ -80,6 +80,29 @@ def test_top_k_comes_before_the_nucleus() -> None:
     torch.testing.assert_close(chances, torch.tensor([0.0, 3 / 7, 0.0, 4 / 7], dtype=torch.float64))
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    weights=st.lists(st.integers(0, 1000), min_size=2, max_size=6, unique=True),
+    top_k=st.one_of(st.none(), st.integers(1, 7)),
+    top_p=st.floats(0.05, 1.0),
+    temperature=st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_any_settings_together_equal_their_definitions(
+    weights: list[int], top_k: int | None, top_p: float, temperature: float
+) -> None:
+    heated = [weight ** (1 / temperature) for weight in weights]
+    order = sorted(range(len(weights)), key=lambda word: -heated[word])[:top_k]
+    shares = [heated[word] / sum(heated[word] for word in order) for word in order]
+    kept = [word for place, word in enumerate(order) if sum(shares[:place]) < top_p]
+    assume(all(abs(sum(shares[:place]) - top_p) > 1e-6 for place in range(len(shares) + 1)) or top_p == 1)
+    expected = [
+        heated[word] / sum(heated[other] for other in kept) if word in kept else 0.0 for word in range(len(weights))
+    ]
+    logits = torch.tensor(weights, dtype=torch.float64).log()
+    chances = reshaped(logits, temperature=temperature, top_k=top_k, top_p=top_p)
+    assert chances.tolist() == pytest.approx(expected, abs=1e-9)
+
+
 def test_one_word_to_choose_from_is_greedy() -> None:
     state = random_model(9, pictures=2, vocabulary=5)
     for drawn, again in zip(
@@ -117,9 +140,17 @@ def test_other_seeds_and_other_keys_draw_other_captions() -> None:
     assert len(drawn) > 12
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}])
-def test_settings_out_of_range_are_one_sentence(wrong: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="temperature must be above 0"):
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"top_p": 0.0}, "top_p above 0"),
+        ({"top_p": 1.5}, "at most 1"),
+        ({"top_k": -3}, "top_k must be a number of words"),
+    ],
+)
+def test_settings_out_of_range_are_one_sentence(wrong: dict[str, float], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
         draw(random_model(4, pictures=1), keys=[0], **wrong)
 
 

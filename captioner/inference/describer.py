@@ -52,6 +52,8 @@ class Describer:
 
         Raises ConfigError when no caption can obey the settings and the steering.
         """
+        self._rules = steering.rules(model.vocabulary)
+        model.constraints(search, self._rules)
         wanted = candidates or (search.beam_width if search.method == "beam" else 1)
         if search.method == "beam" and not 1 <= wanted <= max(1, search.beam_width):
             raise ConfigError(
@@ -63,8 +65,6 @@ class Describer:
         self.search = search
         self.steering = steering
         self.candidates = wanted
-        self._rules = steering.rules(model.vocabulary)
-        model.constraints(search, self._rules)
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Pixels], *, filled_to: int = 0) -> Encoded:

@@ -68,7 +68,7 @@ class CaptioningModel(nn.Module):
         Raises ConfigError when no caption can, or when a setting is out of its range.
         """
         if settings.method == "sample":
-            check_sampling(temperature=settings.temperature, top_p=settings.top_p)
+            check_sampling(temperature=settings.temperature, top_k=settings.top_k or None, top_p=settings.top_p)
         else:
             check_beam(
                 beam_width=settings.beam_width,

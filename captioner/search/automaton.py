@@ -208,8 +208,11 @@ def _complaint(following: Tensor, complete: Tensor, forced: list[int], rules: _R
                 f"What the caption must say takes at least {length} words, but max_length is {max_length}; "
                 "require less or allow more words."
             )
-    repeating = f" or repeating {rules.n} words in their order" if rules.n else ""
-    return (
-        f"No caption can have this beginning and say all that is required without saying what is forbidden{repeating}; "
-        "relax one of these rules."
-    )
+    demands = " and ".join(["have this beginning"] * bool(forced) + ["say all that is required"] * bool(rules.required))
+    repeating = f" or repeating {words_in_order(rules.n)}" if rules.n else ""
+    return f"No caption can {demands} without saying what is forbidden{repeating}; relax one of these rules."
+
+
+def words_in_order(count: int) -> str:
+    """Such as `one word`, or `3 words in their order`."""
+    return "one word" if count == 1 else f"{count} words in their order"

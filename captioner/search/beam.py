@@ -36,6 +36,9 @@ from captioner.search.constraints import Constraints
 from captioner.search.hypothesis import AnyState, Hypothesis, Step
 from captioner.search.tree import Recorder
 
+WIDEST = 1000
+"""What a beam may hold; more would take all memory long before it found better captions."""
+
 
 @torch.inference_mode()
 def beam_search(
@@ -155,6 +158,8 @@ class _Finished:
 
 def check_beam(*, beam_width: int, groups: int, diversity: float, length_exponent: float) -> None:
     """Raise ConfigError when `beam_search` would refuse these settings."""
+    if not 1 <= beam_width <= WIDEST:
+        raise ConfigError(f"A beam must be 1 to {WIDEST} captions wide, but beam_width {beam_width} came.")
     if groups < 1 or beam_width % groups:
         raise ConfigError(
             f"The groups must divide the beam evenly, but groups {groups} and beam_width {beam_width} came; "

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from captioner.errors import ConfigError
-from captioner.search.automaton import Automaton, Phrase, build_automaton
+from captioner.search.automaton import Automaton, Phrase, build_automaton, words_in_order
 from captioner.search.fate import Fate
+
+LONGEST = 100
+"""No caption may be allowed more words: a search must end, and its tree be drawn."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Constraints:
                 "A caption's lengths must satisfy 0 <= min_length <= max_length and 1 <= max_length, but "
                 f"min_length {self.min_length} and max_length {self.max_length} came."
             )
+        if self.max_length > LONGEST:
+            raise ConfigError(f"A caption may have up to {LONGEST} words, but max_length {self.max_length} came.")
+        if self.no_repeat_ngram < 0:
+            raise ConfigError(
+                f"no_repeat_ngram must be a number of words, or 0 to allow repeats, but {self.no_repeat_ngram} came."
+            )
         if any(not phrase or self.end in phrase for phrase in (*self.forbidden, *self.required)):
             raise ConfigError("A forbidden or required phrase must hold one word or more, and not the end token.")
 
@@ -48,6 +57,11 @@ class Constraints:
 
         Raises ConfigError when no caption obeys all the rules.
         """
+        if any(self._repeats(self.beginning[:length]) for length in range(1, len(self.beginning) + 1)):
+            raise ConfigError(
+                f"The beginning repeats {words_in_order(self.no_repeat_ngram)}, which no_repeat_ngram does not allow; "
+                "begin otherwise, or relax it."
+            )
         phrases = (*self.required, *(phrase for phrase in self.forbidden if len(phrase) > 1))
         if not phrases and not self.beginning:
             return None

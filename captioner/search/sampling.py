@@ -23,12 +23,14 @@ from captioner.search.constraints import Constraints
 from captioner.search.hypothesis import AnyState, Hypothesis, Step
 
 
-def check_sampling(*, temperature: float, top_p: float) -> None:
+def check_sampling(*, temperature: float, top_k: int | None, top_p: float) -> None:
     """Raise ConfigError when `sample` would refuse these settings."""
     if not 0 < temperature < torch.inf or not 0 < top_p <= 1:
         raise ConfigError(
             f"The temperature must be above 0 and top_p above 0 and at most 1, but {temperature} and {top_p} came."
         )
+    if top_k is not None and top_k < 1:
+        raise ConfigError(f"top_k must be a number of words, 1 or more, or absent for all of them, but {top_k} came.")
 
 
 @torch.inference_mode()
@@ -54,7 +56,7 @@ def sample(
     own: neither temperature nor constraints change them. Raises ConfigError when no caption can obey the
     constraints or a setting is out of its range.
     """
-    check_sampling(temperature=temperature, top_p=top_p)
+    check_sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     pictures, end, at_start = len(keys), constraints.end, state
     # Words are drawn in float64, which Apple's graphics processors do not know.
     dice = torch.device("cpu") if torch.device(device).type == "mps" else device
