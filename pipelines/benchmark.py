@@ -67,44 +67,57 @@ def _tasks(captioner: "Captioner", count: int) -> dict[str, Callable[[], Any]]:
     import torch
 
     from captioner.data.samples import sample_pictures
+    from captioner.inference.confidence import read_signs
     from captioner.search.tree import Recorder
     from captioner.text.steering import Steering
 
     model, plain = captioner.model, captioner.search
-    photographs = sample_pictures()
-    sources = [photographs[number % len(photographs)] for number in range(count)]
+    samples = sample_pictures()
+    sources = [samples[number % len(samples)] for number in range(count)]
     pixels = torch.from_numpy(np.stack([model.encoder.preprocessing.read(source) for source in sources]))
     with torch.inference_mode():
         features = model.encoder(pixels)
     common = list(model.vocabulary.counts)[100:300]
 
-    def searching(*, steering: Steering | None = None, **settings: Any) -> Callable[[], Any]:
+    def searching(*, best: int = 1, steering: Steering | None = None, **settings: Any) -> Callable[[], Any]:
         rules = (steering or Steering()).rules(model.vocabulary)
         search = replace(plain, **settings)
-        best = search.beam_width if search.method == "beam" else 1
         return lambda: model.search(features, search, best=best, rules=rules)
 
     @torch.inference_mode()
     def encode() -> Any:
         return model.encoder(pixels)
 
-    return {
+    tasks = {
         PLAIN: searching(),
         "greedy": searching(beam_width=1),
+        f"the {plain.beam_width} best": searching(best=plain.beam_width),
+        "a group for every beam": searching(best=plain.beam_width, groups=plain.beam_width),
+        "8 to 12 words": searching(min_length=8, max_length=12),
+        "no reward for length": searching(length_exponent=0.0),
         "no rule against repeats": searching(no_repeat_ngram=0),
+        "drawn at random": searching(method="sample"),
+        "drawn with temperature, top-k and top-p": searching(method="sample", temperature=0.8, top_k=50, top_p=0.9),
+        "a beginning of two words": searching(steering=Steering(beginning="two dogs")),
         "3 words forbidden": searching(steering=Steering(forbid=tuple(common[:3]))),
         "200 words forbidden": searching(steering=Steering(forbid=tuple(common))),
         "a phrase forbidden": searching(steering=Steering(forbid=("in front of",))),
-        "a beginning of two words": searching(steering=Steering(beginning="two dogs")),
         "1 word required": searching(steering=Steering(require=("grass",))),
         "2 words required": searching(steering=Steering(require=("grass", "ball"))),
         "a phrase of 3 words required": searching(steering=Steering(require=("in the snow",))),
-        "a group for every beam": searching(groups=plain.beam_width),
-        "1 sample": searching(method="sample"),
-        "the tree recorded": lambda: model.search(features, plain, best=plain.beam_width, recorder=Recorder()),
-        "the CNN alone": encode,
-        "files to captions, all told": lambda: captioner.caption(sources),
+        "a beginning, 3 words forbidden, 1 required": searching(
+            steering=Steering(beginning="two dogs", forbid=tuple(common[:3]), require=("grass",))
+        ),
+        "the tree recorded": lambda: model.search(features, plain, recorder=Recorder()),
     }
+    if captioner.calibration is not None:
+        judge, photographs = captioner.calibration.judge, captioner.calibration.photographs
+        said = [hypotheses[0].words for hypotheses in model.search(features, plain)]
+        tasks |= {
+            "confidence and abstention alone": lambda: [judge(each) for each in read_signs(model, features, said)],
+            "abstention alone": lambda: [photographs.log_odds(each) for each in features.mean(dim=1).double().numpy()],
+        }
+    return tasks | {"the CNN alone": encode, "files to captions, all told": lambda: captioner.caption(sources)}
 
 
 if __name__ == "__main__":
