@@ -60,7 +60,7 @@ def train(
         with join_processes(device) as (processes, device):
             _train(recipe, data, out, start, set, resume, device, processes=processes, console=console)
     except (Interrupted, KeyboardInterrupt) as stopped:
-        console.print(str(stopped) or "Stopped; what was finished is kept: the same command goes on from there.")
+        console.print(str(stopped) or "Stopped; what was finished is kept: the same command with --resume goes on.")
         raise typer.Exit(STOPPED) from stopped
     except CaptionerError:
         if first:

@@ -12,6 +12,7 @@ from captioner.config import TrainingConfig
 from captioner.data.batches import Words
 from captioner.data.features import RegionFeatures
 from captioner.errors import TrainingError
+from captioner.model.device import tells_of_memory
 from captioner.training.noise import Noise, PlacedDropout
 from captioner.training.objectives import cross_entropy
 from captioner.training.plan import Batch
@@ -73,7 +74,7 @@ class Learner:
             try:
                 return self._add_gradients_of_parts(batch)
             except (RuntimeError, MemoryError) as error:
-                if not _tells_of_memory(error):
+                if not tells_of_memory(error):
                     raise
                 if self.pictures_at_once == 1:
                     raise TrainingError(
@@ -118,8 +119,3 @@ def uses_bf16(settings: TrainingConfig, device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
-def _tells_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; on a CPU PyTorch raises a plain RuntimeError then."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,125 @@
+"""The command `train`: from nothing, from an older model, stopped and resumed; mistakes are sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from captioner.data.collection import FEATURES
+from captioner.errors import ConfigError, DataError, TrainingError
+from captioner.model.checkpoint import load_checkpoint
+from captioner.training.events import Event, StepDone
+from captioner.training.processes import join_processes
+from pipelines import train as module
+from pipelines.train import STOPPED, train
+from tests.conftest import SENTENCES
+
+RECIPE = Path(__file__).parent.parent / "configs" / "custom.toml"
+QUICK = ["training.min_steps=4", "training.max_steps=4", "training.evaluations=2", "training.bf16=never"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared collection of eight pictures of noise, whose captions know a word that no model knew before."""
+    folder = tmp_path_factory.mktemp("collection") / "mine"
+    random = np.random.default_rng(0)
+
+    def split(pictures: int) -> datasets.Dataset:
+        images = [Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(pictures)]
+        captions = [[SENTENCES[number % 3], "two zebras play in the snow"] for number in range(pictures)]
+        names = [f"{number}.png" for number in range(pictures)]
+        return datasets.Dataset.from_dict({"image_id": names, "image": images, "captions": captions}, features=FEATURES)
+
+    datasets.DatasetDict({"train": split(6), "validation": split(2)}).save_to_disk(str(folder))
+    return folder
+
+
+def trained(data: Path, model: Path, out: Path, **options: object) -> None:
+    train(**{"recipe": RECIPE, "data": data, "out": out, "start": str(model), "set": QUICK, **options})  # type: ignore[arg-type]
+
+
+def test_an_older_model_learns_new_words_from_a_few_pictures(
+    data: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(data, model_folder, tmp_path / "run")
+    metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in metrics] == [0, 2, 4]
+    assert {"zebras", "dog"} <= set(load_checkpoint(tmp_path / "run" / "best").vocabulary.counts)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "(2 of them new)" in told
+    assert "before training" in told
+    assert "captioner calibrate" in told
+
+
+def test_ctrl_c_ends_with_a_code_of_its_own_and_resume_goes_on(
+    data: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(data, model_folder, tmp_path / "whole")
+
+    def stop_at_the_first_step(event: Event, *_told: object) -> None:
+        if isinstance(event, StepDone):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(module, "_show", stop_at_the_first_step)
+    with pytest.raises(typer.Exit) as stopped:
+        trained(data, model_folder, tmp_path / "stopped")
+    assert stopped.value.exit_code == STOPPED == 75
+    assert "go on with --resume" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.undo()
+    with pytest.raises(TrainingError, match="go on with --resume"):
+        trained(data, model_folder, tmp_path / "stopped")
+    trained(data, model_folder, tmp_path / "stopped", resume=True)
+    weights = [(tmp_path / run / "best" / "model.safetensors").read_bytes() for run in ("whole", "stopped")]
+    assert weights[0] == weights[1]
+
+
+def test_ctrl_c_while_pictures_are_looked_at_keeps_what_was_finished(
+    data: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "read_features", interrupted)
+    with pytest.raises(typer.Exit) as stopped:
+        trained(data, model_folder, tmp_path / "run")
+    assert stopped.value.exit_code == STOPPED
+    assert "goes on" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.undo()
+    trained(data, model_folder, tmp_path / "run")
+
+
+def test_a_recipe_of_another_shape_than_the_older_models_is_told(
+    data: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"decoder.cell must be that of the model to begin from, 'lstm'"):
+        trained(data, model_folder, tmp_path / "run", set=["decoder.cell=gru"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_other_things_is_left_alone(data: Path, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(DataError, match="holds other things"):
+        trained(data, model_folder, tmp_path)
+
+
+def test_only_the_first_process_tells_a_mistake(
+    data: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the second of two processes would find it: the recipe is wrong in each of them."""
+    monkeypatch.setattr("captioner.training.processes.join_processes", lambda _device: join_processes("cpu"))
+    with pytest.raises(ConfigError):
+        trained(data, model_folder, tmp_path / "run", set=["training.epoch=3"])
+    with monkeypatch.context() as second:
+        second.setattr(os, "environ", {**os.environ, "RANK": "1"})
+        with pytest.raises(typer.Exit) as quiet:
+            trained(data, model_folder, tmp_path / "run", set=["training.epoch=3"])
+    assert quiet.value.exit_code == 2
+    assert capsys.readouterr().err == ""
