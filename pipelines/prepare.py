@@ -209,7 +209,7 @@ def _write(prepared: "Prepared", working: Path, out: Path, *, preview: bool) -> 
     report = json.dumps(prepared.report.as_json(), indent=2, ensure_ascii=False)
     (fresh / "report.json").write_text(report + "\n", encoding="utf-8")
     if preview:
-        from captioner.data.preview import render
+        from captioner.inference.collection_page import render
 
         (fresh / "preview.html").write_text(render(prepared, title=out.name), encoding="utf-8")
     if all(_same(file, out / file.relative_to(fresh)) for file in _files(fresh) if file.name not in _ABOUT):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from captioner.data.collection import build
-from captioner.data.preview import SAMPLES, render
 from captioner.data.rows import Dropped, Row
+from captioner.inference.collection_page import SAMPLES, render
 from tests.layouts import jpeg
 
 HOSTILE = '<script>alert(1)</script> & "quotes"'
@@ -50,7 +50,9 @@ def test_lengths_and_words_are_counted(tmp_path):
 
 
 def test_letters_are_counted_where_a_script_writes_no_spaces(tmp_path):
-    assert bars(page(tmp_path, Row("train", "a", jpeg(0), ("一只狗在跑",)))) == {"5": 1}
+    html = page(tmp_path, Row("train", "a", jpeg(0), ("一只狗在跑",)))
+    assert bars(html) == {"5": 1}
+    assert "<h2>Letters in a caption</h2>" in html
 
 
 def test_what_was_left_out_is_named_up_to_a_limit(tmp_path):

@@ -1,22 +1,15 @@
-"""A prepared collection as one stand-alone HTML page: pictures with their captions, and what the captions are like.
-
-The page needs nothing but itself: its style and its pictures are inside, it names no other host, and its
-Content-Security-Policy forbids it to fetch anything. Every text in it is escaped.
-"""
+"""A prepared collection as one stand-alone HTML page: pictures with their captions, and what the captions are like."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from typing import NamedTuple
 
 import datasets
-import jinja2
 
 from captioner.data.collection import Prepared
-from captioner.data.images import read_image
 from captioner.data.remarks import units_of
+from captioner.inference.standalone import inlined, standalone_page
 from captioner.text.vocabulary import normalise
 
 SAMPLES = 8
@@ -48,22 +41,22 @@ class _Sample(NamedTuple):
 
 def render(prepared: Prepared, *, title: str) -> str:
     """The HTML page of a prepared collection; the same collection gives the same page."""
+    captions = [of_picture for part in prepared.collection.values() for of_picture in part["captions"][:]]
+    units = units_of(captions)
     lengths: Counter[int] = Counter()
     words: Counter[str] = Counter()
-    for part in prepared.collection.values():
-        captions = part["captions"][:]
-        units = units_of(captions)
-        for of_picture in captions:
-            for caption in of_picture:
-                said = normalise(caption, units)
-                lengths[min(len(said), _LONGEST)] += 1
-                words.update(said)
+    for of_picture in captions:
+        for caption in of_picture:
+            said = normalise(caption, units)
+            lengths[min(len(said), _LONGEST)] += 1
+            words.update(said)
     report = prepared.report
     return _PAGE.render(
         title=title,
         report=report,
         pictures=sum(report.pictures.values()),
         captions=sum(report.captions.values()),
+        unit={"words": "words", "characters": "letters"}[units],
         lengths=_lengths(lengths),
         words=_bars(sorted(words.items(), key=lambda entry: (-entry[1], entry[0]))[:COMMONEST]),
         different=len(words),
@@ -92,44 +85,17 @@ def _samples(part: datasets.Dataset) -> list[_Sample]:
     samples = []
     for row in (undecoded[place] for place in places):
         captions = row["captions"]
-        thumbnail = read_image(row["image"]["bytes"], at_least=THUMBNAIL)
-        thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
-        file = io.BytesIO()
-        thumbnail.save(file, "JPEG", quality=75, optimize=True)
-        source = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        source = inlined(row["image"]["bytes"], longest=THUMBNAIL)
         shown = captions[:_CAPTIONS_SHOWN]
         samples.append(_Sample(row["image_id"], source, shown, len(captions) - len(shown)))
     return samples
 
 
-_PAGE = jinja2.Environment(
-    autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-).from_string("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>{{ title }}</title>
-<style>
-:root { --paper: #faf9f6; --card: #fff; --ink: #1d2021; --quiet: #666a6d; --line: #e4e1da; --mark: #2f6f5e; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #15181a; --card: #1e2225; --ink: #e8e6e1; --quiet: #9aa0a4; --line: #30363a; --mark: #6fc2a8; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 3rem 1.5rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 3rem 0 .8rem; }
-.quiet { color: var(--quiet); }
+_PAGE = standalone_page("""\
+{% extends "standalone" %}
+{% block style %}
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; }
 .card h2 { margin: 0 0 .5rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { font-weight: 400; color: var(--quiet); text-align: left; }
 th, td { border-top: 1px solid var(--line); padding: .4rem .6rem .4rem 0; vertical-align: top; }
 tr:first-child > * { border-top: 0; }
@@ -150,10 +116,8 @@ figure img { display: block; width: 100%; height: 10rem; object-fit: contain; ba
 figcaption { padding: .7rem .9rem .9rem; font-size: .85rem; line-height: 1.4; overflow-wrap: anywhere; }
 figcaption p { margin: 0 0 .4rem; }
 figcaption .quiet { font-size: .78rem; margin: 0; }
-</style>
-</head>
-<body>
-<main>
+{% endblock %}
+{% block content %}
 <h1>{{ title }}</h1>
 <p class="quiet">{{ "{:,}".format(pictures) }} pictures with {{ "{:,}".format(captions) }} captions.
 Fingerprint {{ report.fingerprint[:16] }}.</p>
@@ -205,9 +169,9 @@ Fingerprint {{ report.fingerprint[:16] }}.</p>
 </section>
 </div>
 
-<h2>Words in a caption</h2>
+<h2>{{ unit | capitalize }} in a caption</h2>
 <div class="card">
-<svg viewBox="0 0 {{ 24 * (lengths | length) }} 130" role="img" aria-label="How many captions have how many words"
+<svg viewBox="0 0 {{ 24 * (lengths | length) }} 130" role="img" aria-label="How many captions have how many {{ unit }}"
      style="max-width: {{ 36 * (lengths | length) }}px">
 {% for bar in lengths %}
 <g transform="translate({{ 24 * loop.index0 }} 0)"><title>{{ bar.number }} captions of {{ bar.label }}</title>
@@ -217,7 +181,7 @@ Fingerprint {{ report.fingerprint[:16] }}.</p>
 </svg>
 </div>
 
-<h2>Commonest of {{ "{:,}".format(different) }} different words ({{ "{:,}".format(once) }} occur once)</h2>
+<h2>Commonest of {{ "{:,}".format(different) }} different {{ unit }} ({{ "{:,}".format(once) }} occur once)</h2>
 <div class="card words">
 {% for bar in words %}
 <div style="--share: {{ "%.3f" | format(bar.share) }}"><b>{{ bar.label }}</b><span>
@@ -241,7 +205,5 @@ Fingerprint {{ report.fingerprint[:16] }}.</p>
 {% endfor %}
 </div>
 {% endfor %}
-</main>
-</body>
-</html>
+{% endblock %}
 """)
