@@ -20,3 +20,8 @@ def choose_device(name: str | None = None) -> torch.device:
         raise ConfigError(
             f"The device must be one PyTorch can compute on here, but {name!r} is not; leave it out to have one chosen."
         ) from error
+
+
+def tells_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out; on a CPU PyTorch raises a plain RuntimeError then."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -60,7 +60,7 @@ def sample(
     pictures, end, at_start = len(keys), constraints.end, state
     # Words are drawn in float64, which Apple's graphics processors do not know.
     dice = torch.device("cpu") if torch.device(device).type == "mps" else device
-    luck = _random_numbers(seed, keys, draws, constraints.max_length + 1).to(dice)
+    luck = random_numbers(seed, keys, draws, constraints.max_length + 1).to(dice)
     progress = torch.zeros(pictures, draws, dtype=torch.long, device=device)
     state = state.select_rows(progress)
     words, history = progress + start, progress.unsqueeze(-1)[..., :0]
@@ -71,7 +71,7 @@ def sample(
         allowed = constraints.apply(log_probabilities, history, progress)
         stuck = allowed.isneginf().all(dim=-1)
         chances = reshaped(allowed.to(dice), temperature=temperature, top_k=top_k, top_p=top_p)
-        words = _draw(chances, luck[..., history.shape[-1]]).to(device).masked_fill(over | stuck, end)
+        words = draw(chances, luck[..., history.shape[-1]]).to(device).masked_fill(over | stuck, end)
         gained = allowed.gather(-1, words.unsqueeze(-1)).squeeze(-1)
         totals = totals + gained.masked_fill(over, 0.0)
         over = over | (words == end)
@@ -108,7 +108,7 @@ def reshaped(log_probabilities: Tensor, *, temperature: float, top_k: int | None
     return torch.zeros_like(scaled, dtype=torch.double).scatter(-1, words, chances.nan_to_num(0.0))
 
 
-def _draw(chances: Tensor, luck: Tensor) -> Tensor:
+def draw(chances: Tensor, luck: Tensor) -> Tensor:
     """Words (pictures, rows): where the sum of the chances (pictures, rows, vocabulary) so far exceeds the luck."""
     sums = chances.cumsum(dim=-1)
     # Scaled to the sum, since rounding may leave it below a number just under one.
@@ -116,7 +116,7 @@ def _draw(chances: Tensor, luck: Tensor) -> Tensor:
     return reached.int().argmax(dim=-1)
 
 
-def _random_numbers(seed: int, keys: Sequence[int], draws: int, length: int) -> Tensor:
+def random_numbers(seed: int, keys: Sequence[int], draws: int, length: int) -> Tensor:
     """Numbers from 0 to 1, float64 (pictures, draws, length), those of a picture from the seed and its key."""
     generator = torch.Generator()
     numbers = []
