@@ -48,10 +48,10 @@ def benchmark(
             if number:  # the first round warms up
                 seconds[name].append(time.process_time() - began)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    figures = {name: round(median / medians[PLAIN], 2) for name, median in medians.items()}
+    figures = {name: round(median / medians[PLAIN], 4) for name, median in medians.items()}
     table = Table("", "ratio", title=f"{pictures} pictures, beam {captioner.search.beam_width}, {captioner.name}")
     for name, ratio in figures.items():
-        table.add_row(name, f"{ratio:.2f}")
+        table.add_row(name, f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}")
     Console().print(table)
     print(f"Plain beam search: {1000 * medians[PLAIN] / pictures:.1f} ms of processor time a picture.")
     if out is not None:
