@@ -11,30 +11,20 @@ captioner caption dog.jpg --confidence --alt-text
 """
 
 import itertools
-import os
 import sys
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from captioner.errors import ConfigError
 
 from . import options, run
+from .captioning_run import CaptioningRun, Engine, processors
 from .outputs import Existing, Output, Printed
 from .progress import RunProgress
-from .watching import check_watchable, rounds
-
-if TYPE_CHECKING:
-    from captioner.data.listing import Item
-    from captioner.inference.bulk import Captioned
-    from captioner.inference.destinations import OneFile
-    from captioner.inference.ray_engine import PartJob
-    from captioner.inference.records import RecordStyle
-
-Engine = Literal["local", "ray"]
+from .watching import check_watchable
 
 _INPUT, _OUTPUT, _WORDING, _WORK = "What to caption", "Where captions go", "How they read", "How the work is done"
 
@@ -143,12 +133,9 @@ def caption(
 
     Words are searched for with a beam; --temperature, --top-k, --top-p or --seed draws them at random instead.
     """
-    from captioner.data.decoding import Decoders
     from captioner.data.listing import Shard, list_items
     from captioner.data.samples import sample_pictures
-    from captioner.inference.bulk import caption_all
     from captioner.inference.captioner import Captioner
-    from captioner.inference.ray_engine import PartJob
     from captioner.inference.records import RecordStyle, Wording, made_by
     from captioner.interruption import stop_requests
     from captioner.text.steering import Steering
@@ -204,107 +191,45 @@ def caption(
         candidates=describing.candidates,
     )
     style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
-    at_once = _batch_size(batch_size, captioner.model.device.type)
+    work = CaptioningRun(
+        chosen,
+        limit,
+        describing,
+        preprocessing,
+        style,
+        batch_size=_batch_size(batch_size, captioner.model.device.type),
+        filled=output.kept,
+        workers=workers,
+        threads=threads,
+    )
     _share_processors(threads, overlapping=output.kept)
-
     with ExitStack() as opened:
         printed = Printed(style, confidence=confidence, words=word_confidence, alt_text=alt_text)
-        destination = opened.enter_context(closing(output.open(style) if output.kept else printed))
-        countable = output.kept and not watch and "-" not in named
-        total = (lambda: _count(list_items(**chosen), limit)) if countable else None
-        progress = opened.enter_context(RunProgress(total=total, shown=output.kept))
+        place = opened.enter_context(closing(output.open(style) if output.kept else printed))
+        progress = opened.enter_context(RunProgress(total=None if watch else work.count, shown=output.kept))
         stop = opened.enter_context(stop_requests())
-        if engine == "ray":
-            job = PartJob(
-                folder=output.parts_folder,
+        if engine == "local":
+            left_out = work.here(place, progress, stop, watch=watch)
+        else:
+            left_out = work.on_ray(
+                place,
+                progress,
+                stop,
+                parts_folder=output.parts_folder,
                 model=model,
                 device=device,
-                search=search,
-                steering=steering,
-                candidates=describing.candidates,
-                style=style,
-                batch_size=at_once,
-                workers=workers or 1,
-                threads=threads or 1,
+                actors=actors,
+                gpus=gpus,
             )
-            items = itertools.islice(list_items(**chosen), limit)
-            _caption_on_ray(items, destination, job, progress, actors=actors, gpus=gpus)
-            left_out = destination.finish()
-        else:
-            decoding = opened.enter_context(
-                Decoders(preprocessing, workers=workers or max(1, _processors() // 2), ahead=4 * at_once)
-            )
-            listed = rounds(lambda: list_items(**chosen), stop) if watch else [list_items(**chosen)]
-            left_out = 0
-            for items in listed:
-                before = progress.answered
-                for batch in caption_all(
-                    items,
-                    destination,
-                    decoding=decoding,
-                    describing=describing,
-                    batch_size=at_once,
-                    filled=output.kept,
-                    limit=None if limit is None else limit - before,
-                    stop=stop,
-                    skipped=lambda item: progress.skip(),
-                ):
-                    _tell(batch, style, progress)
-                if progress.answered > before or not watch:
-                    left_out = destination.finish()
-    _conclude(output, progress, errors_before=destination.errors_before, left_out=left_out)
-    if stop() and not watch:
-        print(f"captioner: Stopped as asked; nothing is lost: {output.resumable} goes on.", file=sys.stderr)
+        if output.kept:
+            progress.say(progress.summary())
+    stopped = stop() and not watch
+    for sentence in output.remarks(errors_before=place.errors_before, left_out=left_out, stopped=stopped):
+        print(f"captioner: {sentence}", file=sys.stderr)
+    if stopped:
         raise typer.Exit(130)
-    if progress.errors or destination.errors_before or left_out:
+    if progress.errors or place.errors_before or left_out:
         raise typer.Exit(3)
-
-
-def _caption_on_ray(
-    items: "Iterator[Item]",
-    destination: "OneFile",
-    job: "PartJob",
-    progress: RunProgress,
-    *,
-    actors: int,
-    gpus: float,
-) -> None:
-    """Plan, have the parts captioned wherever Ray runs, and gather them into the journal."""
-    from captioner.inference.ray_engine import caption_parts, gather, plan_parts
-
-    parts = plan_parts(items, destination, job.folder, job.style.made_by)
-    for part in caption_parts(job, parts, actors=actors, gpus=gpus):
-        progress.add([None] * part.captioned + list(part.errors))
-    gather(destination, job.folder, parts)
-
-
-def _tell(batch: "Sequence[Captioned]", style: "RecordStyle", progress: RunProgress) -> None:
-    """Say what could not be captioned, and count."""
-    errors = [style.error(captioned) for captioned in batch]
-    for sentence, _ in errors:
-        if sentence is not None:
-            progress.say(sentence)
-    progress.add(kind for _, kind in errors)
-
-
-def _conclude(output: Output, progress: RunProgress, *, errors_before: int, left_out: int) -> None:
-    """The whole run in a sentence or three."""
-    if output.kept:
-        progress.say(progress.summary())
-    if errors_before:
-        progress.say(f"{errors_before:,} of those done before have no caption.")
-    if left_out:
-        progress.say(f"{left_out:,} of them are not in {output.name}: their files are gone or changed.")
-
-
-def _count(items: "Iterator[Item]", limit: int | None) -> int | None:
-    """How many there are; None where archives would have to be read to know."""
-    counted = 0
-    for item in itertools.islice(items, limit):
-        if isinstance(item.source, bytes):
-            return None
-        counted += 1
-    return counted
 
 
 def _batch_size(given: str, device: str) -> int:
@@ -316,17 +241,12 @@ def _batch_size(given: str, device: str) -> int:
     return int(given)
 
 
-def _processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _share_processors(threads: int | None, *, overlapping: bool) -> None:
     """Give the network its processors: half to the CNN and half to the search where both are busy at a time."""
     import torch
 
     if threads is not None or overlapping:
-        torch.set_num_threads(max(1, (threads or _processors()) // (2 if overlapping else 1)))
+        torch.set_num_threads(max(1, (threads or processors()) // (2 if overlapping else 1)))
 
 
 if __name__ == "__main__":

@@ -8,23 +8,47 @@ import typer
 from captioner.config import SearchConfig
 from captioner.errors import ConfigError
 
-Forbid = Annotated[list[str] | None, typer.Option(help="A word or phrase never to say; repeatable.")]
-Require = Annotated[list[str] | None, typer.Option(help="A word or phrase always to say; repeatable.")]
-Beginning = Annotated[str | None, typer.Option(help="How every caption begins.")]
+_PANEL = "What captions say"
 
-MinLength = Annotated[int | None, typer.Option(min=0, help="In words.")]
-MaxLength = Annotated[int | None, typer.Option(min=1, help="In words.")]
-NoRepeatNgram = Annotated[int | None, typer.Option(min=0, help="Say no so many words twice; 0: may.")]
+Forbid = Annotated[
+    list[str] | None, typer.Option(help="A word or phrase never to say; repeatable.", rich_help_panel=_PANEL)
+]
+Require = Annotated[
+    list[str] | None, typer.Option(help="A word or phrase always to say; repeatable.", rich_help_panel=_PANEL)
+]
+Beginning = Annotated[str | None, typer.Option(help="How every caption begins.", rich_help_panel=_PANEL)]
 
-BeamWidth = Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")]
-LengthExponent = Annotated[float | None, typer.Option(min=0, help="0 favours short captions, 1 long ones.")]
-Groups = Annotated[int | None, typer.Option(min=1, help="Diverse beam search: groups of beams.")]
-Diversity = Annotated[float | None, typer.Option(min=0, help="How much the groups avoid each other.")]
+MinLength = Annotated[int | None, typer.Option(min=0, help="In words.", rich_help_panel=_PANEL)]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="In words.", rich_help_panel=_PANEL)]
+NoRepeatNgram = Annotated[
+    int | None, typer.Option(min=0, help="Say no so many words twice; 0: may.", rich_help_panel=_PANEL)
+]
 
-Temperature = Annotated[float | None, typer.Option(help="Draw at random: below 1 bolder, above 1 wilder.")]
-TopK = Annotated[int | None, typer.Option(min=0, help="Draw from so many likeliest words; 0: from all.")]
-TopP = Annotated[float | None, typer.Option(help="Draw from words that together have this probability.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Draw at random, the same again for the same seed.")]
+BeamWidth = Annotated[
+    int | None, typer.Option(min=1, help="As stored with the model if not given.", rich_help_panel=_PANEL)
+]
+LengthExponent = Annotated[
+    float | None, typer.Option(min=0, help="0 favours short captions, 1 long ones.", rich_help_panel=_PANEL)
+]
+Groups = Annotated[
+    int | None, typer.Option(min=1, help="Diverse beam search: groups of beams.", rich_help_panel=_PANEL)
+]
+Diversity = Annotated[
+    float | None, typer.Option(min=0, help="How much the groups avoid each other.", rich_help_panel=_PANEL)
+]
+
+Temperature = Annotated[
+    float | None, typer.Option(help="Draw at random: below 1 bolder, above 1 wilder.", rich_help_panel=_PANEL)
+]
+TopK = Annotated[
+    int | None, typer.Option(min=0, help="Draw from so many likeliest words; 0: from all.", rich_help_panel=_PANEL)
+]
+TopP = Annotated[
+    float | None, typer.Option(help="Draw from words that together have this probability.", rich_help_panel=_PANEL)
+]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Draw at random, the same again for the same seed.", rich_help_panel=_PANEL)
+]
 
 _SEARCHING = ("beam_width", "length_exponent", "groups", "diversity")
 _DRAWING = ("temperature", "top_k", "top_p", "seed")

@@ -73,15 +73,15 @@ class Output:
         assert self.out is not None, "only what has a journal has parts"
         return self.out.with_name(f"{self.out.name}.parts")
 
-    @property
-    def name(self) -> str:
-        """Where a reader finds the captions."""
-        return "the sidecars" if self.out is None else str(self.out)
-
-    @property
-    def resumable(self) -> str:
-        """What goes on after a stop."""
-        return "the same command" if self.format == _SIDECAR else "the same command with --resume"
+    def remarks(self, *, errors_before: int, left_out: int, stopped: bool) -> Iterator[str]:
+        """What there is to say after a run."""
+        if errors_before:
+            yield f"{errors_before:,} of those done before have no caption."
+        if left_out:
+            yield f"{left_out:,} captions are not in {self.out}: their pictures are gone or changed."
+        if stopped:
+            again = "the same command" if self.format == _SIDECAR else "the same command with --resume"
+            yield f"Stopped as asked; nothing is lost: {again} goes on." if self.kept else "Stopped as asked."
 
     def open(self, style: "RecordStyle") -> "OneFile | BesidePictures":
         """The place itself; only for captions that are kept. Raises DataError when nothing can be written there."""

@@ -1,0 +1,134 @@
+"""The work of `captioner caption` once everything is decided: on this machine, or on as many as Ray has."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .progress import RunProgress
+from .watching import rounds
+
+if TYPE_CHECKING:
+    from captioner.data.listing import Item
+    from captioner.data.preprocessing import Preprocessing
+    from captioner.inference.bulk import Captioned
+    from captioner.inference.describer import Describer
+    from captioner.inference.destinations import BesidePictures, OneFile
+    from captioner.inference.records import RecordStyle
+
+    from .outputs import Printed
+
+    Place = OneFile | BesidePictures | Printed
+
+Engine = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class CaptioningRun:
+    """What is captioned, how, and by how many."""
+
+    chosen: dict[str, Any]
+    """What `list_items` is asked for."""
+    limit: int | None
+    describing: "Describer"
+    preprocessing: "Preprocessing"
+    style: "RecordStyle"
+    batch_size: int
+    filled: bool
+    """Whether batches are filled up: so that what is kept does not depend on where a run began."""
+    workers: int | None
+    threads: int | None
+
+    def listed(self) -> "Iterator[Item]":
+        """Everything to caption, from the beginning."""
+        from captioner.data.listing import list_items
+
+        return list_items(**self.chosen)
+
+    def count(self) -> int | None:
+        """How many there are; None where archives would have to be read to know, or a list comes only once."""
+        if "-" in self.chosen["named"]:
+            return None
+        counted = 0
+        for item in itertools.islice(self.listed(), self.limit):
+            if isinstance(item.source, bytes):
+                return None
+            counted += 1
+        return counted
+
+    def here(self, place: "Place", progress: RunProgress, stop: Callable[[], bool], *, watch: bool) -> int:
+        """Caption on this machine; how many captions `place` had to leave out."""
+        from captioner.data.decoding import Decoders
+        from captioner.inference.bulk import caption_all
+
+        workers = self.workers or max(1, processors() // 2)
+        left_out = 0
+        with Decoders(self.preprocessing, workers=workers, ahead=4 * self.batch_size) as decoding:
+            for items in rounds(self.listed, stop) if watch else [self.listed()]:
+                before = progress.answered
+                for batch in caption_all(
+                    items,
+                    place,
+                    decoding=decoding,
+                    describing=self.describing,
+                    batch_size=self.batch_size,
+                    filled=self.filled,
+                    limit=None if self.limit is None else self.limit - before,
+                    stop=stop,
+                    skipped=lambda item: progress.skip(),
+                ):
+                    _tell(batch, self.style, progress)
+                if progress.answered > before or not watch:
+                    left_out = place.finish()
+        return left_out
+
+    def on_ray(
+        self,
+        place: "OneFile",
+        progress: RunProgress,
+        stop: Callable[[], bool],
+        *,
+        parts_folder: Path,
+        model: Path | None,
+        device: str | None,
+        actors: int,
+        gpus: float,
+    ) -> int:
+        """Caption wherever Ray runs, and gather the answers in `place`; how many captions it had to leave out."""
+        from captioner.inference.ray_engine import PartJob, caption_parts, gather, plan_parts
+
+        job = PartJob(
+            folder=parts_folder,
+            model=model,
+            device=device,
+            search=self.describing.search,
+            steering=self.describing.steering,
+            candidates=self.describing.candidates,
+            style=self.style,
+            batch_size=self.batch_size,
+            workers=self.workers or 1,
+            threads=self.threads or 1,
+        )
+        parts = plan_parts(itertools.islice(self.listed(), self.limit), place, job.folder, job.style.made_by)
+        for part in caption_parts(job, parts, actors=actors, gpus=gpus):
+            progress.add([None] * part.captioned + list(part.errors))
+            if stop():  # the parts stay where they are
+                return 0
+        gather(place, job.folder, parts)
+        return place.finish()
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tell(batch: "Sequence[Captioned]", style: "RecordStyle", progress: RunProgress) -> None:
+    """Say what could not be captioned, and count."""
+    errors = [style.error(captioned) for captioned in batch]
+    for sentence, _ in errors:
+        if sentence is not None:
+            progress.say(sentence)
+    progress.add(kind for _, kind in errors)
