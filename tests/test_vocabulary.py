@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import captioner.pretrained
@@ -65,6 +65,7 @@ _SCRIPTS = st.sampled_from("狗跑カーナ々กินน้ำ네개dogs2é �
 
 
 @given(st.text(_SCRIPTS | st.characters()))
+@example("ß")
 def test_what_is_split_into_letters_is_the_same_after_joining(caption: str) -> None:
     once = normalise(caption, "characters")
     again = normalise(detokenise(once, "characters"), "characters")
@@ -116,6 +117,7 @@ def test_units_that_a_newer_program_knows_are_refused() -> None:
 def test_detokenise_gives_back_a_proper_sentence() -> None:
     assert detokenise(["a", "man", "'s", "dog", "does", "n't", "run"]) == "A man's dog doesn't run."
     assert detokenise(["élan"]) == "Élan."
+    assert detokenise(["ßtraße"]) == "ßtraße."
     assert detokenise([]) == ""
 
 

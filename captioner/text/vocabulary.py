@@ -96,7 +96,10 @@ def detokenise(words: Sequence[str], units: Units = "words") -> str:
     stop = "."
     if units == "characters":
         stop = next((mark for script, mark in _FULL_STOPS.items() if script.match(words[-1])), ".")
-    return f"{sentence[0].upper()}{sentence[1:]}{stop}"
+    # Some letters have no capital of their own: that of ß would be SS, and another word.
+    capital = sentence[0].upper()
+    first = capital if capital.lower() == sentence[0] else sentence[0]
+    return f"{first}{sentence[1:]}{stop}"
 
 
 def is_spaceless(caption: str) -> bool:
