@@ -67,7 +67,8 @@ def draw_attention(picture: Image.Image, explanation: Explanation) -> Image.Imag
     down = -(-len(explanation.said) // across)
     width = max(tile.width, _TILE_SIDE * 2 // 3)
     cell = (width + _MARGIN, tile.height + 84)
-    sheet, brush = _sheet(_MARGIN + across * cell[0], 2 * _MARGIN + 40 + down * cell[1], explanation.caption.hedged or "")
+    title = explanation.caption.hedged or ""
+    sheet, brush = _sheet(_MARGIN + across * cell[0], 2 * _MARGIN + 40 + down * cell[1], title)
     brightest = brightest_attention(explanation.said)
     for number, word in enumerate(explanation.said):
         x = _MARGIN + number % across * cell[0]
