@@ -43,7 +43,7 @@ def layout() -> str:
     """The map of the project: every file with the first line of what it says of itself."""
     lines = []
     for top in ("captioner", "pipelines", "app"):
-        for folder in (ROOT / top, *sorted(path for path in (ROOT / top).iterdir() if (path / "__init__.py").exists())):
+        for folder in sorted(path.parent for path in (ROOT / top).rglob("__init__.py")):
             lines.append(f"{folder.relative_to(ROOT)}/".ljust(28) + _first_line(folder / "__init__.py"))
             files = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
             lines += [f"  {path.name}".ljust(28) + _first_line(path) for path in files]
