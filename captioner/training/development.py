@@ -42,7 +42,8 @@ class Development:
         for first in range(share.start, share.stop, _PICTURES_AT_ONCE):
             pictures = np.arange(first, min(first + _PICTURES_AT_ONCE, share.stop))
             features = torch.from_numpy(self._features.read(pictures)).to(model.device)
-            own += [model.vocabulary.decode(caption.words) for [caption] in model.search(features, _GREEDY)]
+            found = model.search(features, _GREEDY)
+            own += [model.vocabulary.decode(best[0].words) if best else [] for best in found]
         captions = processes.gather(own)
         cider_d = float(self._cider_d.score(captions, self._references).mean())
         return Scores(100 * cider_d, 100 * bleu(captions, self._references)[3])
