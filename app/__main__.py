@@ -19,7 +19,7 @@ _AUTH = "CAPTIONER_AUTH"
 
 
 def demo(
-    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
     host: Annotated[str, typer.Option(help="The address to listen on; others than this machine's need a login.")] = (
         "127.0.0.1"
     ),

@@ -12,9 +12,11 @@ from captioner.pipelines.calibrate import calibrate
 from captioner.pipelines.caption import caption
 from captioner.pipelines.evaluate import evaluate
 from captioner.pipelines.explain import explain
+from captioner.pipelines.label import label
 from captioner.pipelines.merge import merge
 from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
+from captioner.pipelines.push import push
 from captioner.pipelines.throughput import throughput
 from captioner.pipelines.train import train
 from captioner.pipelines.verify import verify
@@ -30,7 +32,7 @@ app = typer.Typer(
 for command in (
     *(caption, explain, demo),
     *(verify, merge),
-    *(prepare, train, evaluate, calibrate, pack, vocabulary, benchmark, throughput),
+    *(label, prepare, train, evaluate, calibrate, pack, push, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
 

@@ -22,7 +22,7 @@ PLAIN = "plain beam search"
 
 
 def benchmark(
-    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Captioned together; the sample photographs, repeated.")] = 16,
     rounds: Annotated[int, typer.Option(min=1, help="Each option is timed so often, in turn.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,

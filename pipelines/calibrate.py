@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.errors import DataError
+from captioner.errors import ConfigError, DataError
 
 from . import progress_bar, run, take_folder
 
@@ -41,11 +41,18 @@ def calibrate(
     from captioner.inference.captioner import Captioner
     from captioner.inference.confidence import FILE
     from captioner.model.checkpoint import checkpoint_fingerprint, write_beside
+    from captioner.model.hub import find_model
 
     collection = load_collection(data)
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
-    rows, folder = collection[split], _folder(model)
+    rows, found = collection[split], find_model(model)
+    if found.downloaded:
+        raise ConfigError(
+            f"A calibration is stored with its model, but {model} lies on the hub; make a copy that is yours with "
+            f"`captioner pack {model} --out DIR`, and calibrate that."
+        )
+    folder = found.folder
     take_folder(out, marker="calibration.html")
     # The calibration it may have is to be replaced, and may well be damaged.
     captioner = Captioner.from_pretrained(folder, device=device, calibrated=False)
@@ -64,12 +71,6 @@ def calibrate(
     _write(measured, settings | {"drawings": str(drawings), "seed": str(seed)}, out)
     _print_figures(measured)
     print(f"{FILE} is in {folder}; look at {out / 'calibration.html'}.")
-
-
-def _folder(model: str) -> Path:
-    import captioner.pretrained
-
-    return Path(captioner.pretrained.__file__).parent if model == "default" else Path(model)
 
 
 def _pictures(rows: "datasets.Dataset") -> "Iterator[bytes]":

@@ -105,7 +105,7 @@ def caption(
     top_p: options.TopP = None,
     seed: options.Seed = None,
     model: Annotated[
-        Path | None, typer.Option(help="A model folder; the shipped model if not given.", rich_help_panel=_WORK)
+        Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.", rich_help_panel=_WORK)
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; CUDA where there is one.", rich_help_panel=_WORK)

@@ -31,7 +31,7 @@ FAILURES_TOLD = 10
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model folder, or the word `default` for the shipped model.")],
+    model: Annotated[str, typer.Argument(help="A model folder, USER/NAME of the hub, or `default`, the shipped one.")],
     data: Annotated[Path, typer.Argument(help="A folder that `captioner prepare` wrote.")],
     split: Annotated[str, typer.Option(help="Which pictures: train, validation or test.")] = "validation",
     out: Annotated[Path, typer.Option(help="The folder to write; an evaluation there is replaced.")] = Path(
@@ -56,14 +56,15 @@ def evaluate(
     from captioner.inference import evaluation
     from captioner.inference.captioner import Captioner
     from captioner.model.checkpoint import checkpoint_fingerprint
+    from captioner.model.hub import find_model
 
     collection = load_collection(data)
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
     rows = collection[split]
     rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
-    folder = _folder(model)
-    captioner = Captioner.from_pretrained(folder, device=device)
+    folder = find_model(model).folder
+    captioner = Captioner.from_pretrained(model, device=device)
     search = _search(captioner.search, beam_width, max_length, length_exponent)
     take_folder(out, marker="scores.json")
     with progress_bar() as progress:
@@ -124,12 +125,6 @@ def _training_captions(collection: "datasets.DatasetDict") -> list[str] | None:
     if "train" not in collection:
         return None
     return [caption for captions in collection["train"]["captions"] for caption in captions]
-
-
-def _folder(model: str) -> Path:
-    import captioner.pretrained
-
-    return Path(captioner.pretrained.__file__).parent if model == "default" else Path(model)
 
 
 def _write(evaluated: "Evaluation", rows: "datasets.Dataset", settings: dict[str, Any], out: Path) -> None:

@@ -39,7 +39,7 @@ def explain(
     out: Annotated[Path, typer.Option(help="The folder to write; a folder in it for each picture.")] = Path(
         "out/explain"
     ),
-    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
     forbid: options.Forbid = None,
     require: options.Require = None,
     beginning: options.Beginning = None,

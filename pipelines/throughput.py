@@ -28,7 +28,7 @@ def throughput(
     folder: Annotated[str, typer.Argument(help="Pictures: a folder, an archive, whatever can be captioned.")],
     pictures: Annotated[int, typer.Option(min=1, help="The first so many.")] = 512,
     rounds: Annotated[int, typer.Option(min=1, help="Each way is timed so often, in turn.")] = 3,
-    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode pictures.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,

@@ -38,7 +38,7 @@ def train(
     data: Annotated[Path, typer.Option(help="A folder that `captioner prepare` wrote.")],
     out: Annotated[Path, typer.Option(help="The folder of this run; the model ends in its `best`.")],
     start: Annotated[
-        str | None, typer.Option("--from", help="A model folder to begin from, or `default` for the shipped model.")
+        str | None, typer.Option("--from", help="A model to begin from: a folder, USER/NAME of the hub, or `default`.")
     ] = None,
     set: Annotated[list[str], typer.Option(help="Override a setting: training.epochs=3. Repeatable.")] = [],  # noqa: B006
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out where it stood.")] = False,
@@ -85,10 +85,11 @@ def _train(
     from captioner.data.collection import load_collection
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.device import choose_device
+    from captioner.model.hub import find_model
     from captioner.training.loop import fit
     from captioner.training.warm_start import settings_kept, warm_start
 
-    old = None if start is None else load_checkpoint(shipped_or(start))
+    old = None if start is None else load_checkpoint(find_model(start).folder)
     config = load_config(recipe, overrides, base=None if old is None else settings_kept(old))
     if not resume and (out / "state.pt").exists():
         raise TrainingError(f"There is a run in {out} already; go on with --resume, or choose another --out.")
@@ -118,13 +119,6 @@ def new_model(config: "Config", captions: list[list[str]]) -> "CaptioningModel":
     torch.manual_seed(config.training.seed)
     sentences, words = (caption for row in captions for caption in row), config.vocabulary
     return build_model(config, Vocabulary.fit(sentences, min_count=words.min_count, units=words.units))
-
-
-def shipped_or(model: str) -> Path:
-    """The folder of a model that is called by its folder, or `default` for the shipped one."""
-    import captioner.pretrained
-
-    return Path(captioner.pretrained.__file__).parent if model == "default" else Path(model)
 
 
 def read_features(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def verify(
     out: Annotated[Path, typer.Argument(help="The records of a run: its --out, or OUT.jsonl beside it.")],
-    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many records.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode pictures.")] = 1,

@@ -14,7 +14,7 @@ from . import run
 
 
 def vocabulary(
-    model: Annotated[Path | None, typer.Option(help="A model folder; the shipped model if not given.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
     search: Annotated[str | None, typer.Option(help="Only words that hold this text.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many words.")] = None,
 ) -> None:

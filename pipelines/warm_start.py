@@ -18,7 +18,7 @@ import typer
 from captioner.errors import DataError
 
 from . import progress_bar, run
-from .train import new_model, read_features, shipped_or
+from .train import new_model, read_features
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,11 +52,12 @@ def study(
     from captioner.config import load_config
     from captioner.data.collection import load_collection
     from captioner.model.checkpoint import load_checkpoint
+    from captioner.model.hub import find_model
     from captioner.training.processes import ALONE
     from captioner.training.warm_start import settings_kept, warm_start
 
     out.mkdir(parents=True, exist_ok=True)
-    old = load_checkpoint(shipped_or(start))
+    old = load_checkpoint(find_model(start).folder)
     collection = load_collection(data)
     with progress_bar() as bar:
         training, development = (

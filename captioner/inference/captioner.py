@@ -9,7 +9,6 @@ from typing import overload
 
 from torch import Tensor
 
-import captioner.pretrained
 from captioner.config import SearchConfig
 from captioner.data.images import ImageSource
 from captioner.data.preprocessing import Pixels
@@ -21,6 +20,7 @@ from captioner.inference.explanation import Explanation
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint
 from captioner.model.device import choose_device
+from captioner.model.hub import find_model
 from captioner.text.steering import Steering
 
 
@@ -38,19 +38,21 @@ class Captioner:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path | None = None, *, device: str | None = None, calibrated: bool = True
+        cls, model: str | Path | None = None, *, device: str | None = None, calibrated: bool = True
     ) -> Captioner:
-        """The model in `folder`, or the one shipped with the package.
+        """The model shipped with the package, the one in a folder, or one of the Hugging Face hub.
 
-        Works without a network. The device defaults to CUDA where there is one. If not `calibrated`, its
-        calibration is left alone and captions carry no confidence. Raises CheckpointError when the folder holds
-        no sound model, ConfigError when there is no such device.
+        A model of the hub is called `user/name` or `user/name@revision`; a folder of that name comes first, and only
+        what was never downloaded needs a network. The device defaults to CUDA where there is one. If not `calibrated`,
+        its calibration is left alone and captions carry no confidence. Raises CheckpointError when there is no sound
+        model, ConfigError when there is no such device.
         """
-        path = Path(folder) if folder is not None else Path(captioner.pretrained.__file__).parent
-        model = load_checkpoint(path)
-        calibration = read_calibration(path, feature_size=model.encoder.feature_size) if calibrated else None
-        name = f"{'default' if folder is None else path.resolve().name}@{checkpoint_fingerprint(path)[:12]}"
-        return cls(model.to(choose_device(device)), name=name, calibration=calibration)
+        found = find_model(model)
+        network = load_checkpoint(found.folder)
+        feature_size = network.encoder.feature_size
+        calibration = read_calibration(found.folder, feature_size=feature_size) if calibrated else None
+        name = f"{found.name}@{checkpoint_fingerprint(found.folder)[:12]}"
+        return cls(network.to(choose_device(device)), name=name, calibration=calibration)
 
     @overload  # a string is a sequence too: the first signature wins
     def caption(  # type: ignore[overload-overlap]

@@ -13,15 +13,14 @@ The digest makes a name stand for one content, so that pictures can be put besid
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from captioner.durable import UNFINISHED, told, whole_file, write_whole
-from captioner.inference.formats.pictures import own_folder, picture_of, suffix_of
+from captioner.durable import UNFINISHED, told, whole_file
+from captioner.inference.formats.pictures import own_folder, place_picture, suffix_of
 from captioner.inference.formats.rows import Records, Row, plain, without_nulls
 
 _METADATA: Final = "metadata.jsonl"
@@ -42,7 +41,7 @@ def write_imagefolder(records: Records, out: Path) -> int:
             if record["caption"] is None:
                 continue
             name = _name(number, record)
-            if _place(record, out / name):
+            if place_picture(record, out / name):
                 metadata.write(json.dumps(_row(name, record), ensure_ascii=False).encode() + b"\n")
             else:
                 left_out += 1
@@ -62,22 +61,6 @@ def _row(name: PurePosixPath, record: Row) -> Row:
     chosen = {column: row[column] for column in ("path", "caption", "confidence", "uncertain")}
     captions = [candidate["text"] for candidate in row["candidates"]]
     return dict(without_nulls({"file_name": str(name), **chosen, "captions": captions}))
-
-
-def _place(record: Row, target: Path) -> bool:
-    """Put a record's picture where it belongs, if it is not there already; whether it could be had."""
-    with told(target):
-        if target.exists():
-            return True
-        content = picture_of(record)
-        if content is None:
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(os.path.realpath(record["path"]), target)
-        except OSError:  # on another disk, inside an archive, or no links here
-            write_whole(target, content)
-    return True
 
 
 def _sweep(out: Path) -> None:

@@ -1,6 +1,7 @@
 """The pictures that a folder format holds beside their captions, and the folder that it owns."""
 
 import hashlib
+import os
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -35,6 +36,22 @@ def picture_of(record: Row) -> bytes | None:
     except ImageError:
         return None
     return content if hashlib.sha256(content).hexdigest()[:16] == record["digest"] else None
+
+
+def place_picture(record: Row, target: Path) -> bool:
+    """Link or copy a record's picture to `target`, if it is not there already; whether it could be had."""
+    with told(target):
+        if target.exists():
+            return True
+        content = picture_of(record)
+        if content is None:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(os.path.realpath(record["path"]), target)
+        except OSError:  # on another disk, inside an archive, or no links here
+            write_whole(target, content)
+    return True
 
 
 def own_folder(out: Path, format_name: str) -> None:
