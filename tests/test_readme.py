@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -44,6 +45,16 @@ def test_the_commands_caption_pictures_and_folders(folder: Path) -> None:
     [record] = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
     assert record["path"] == "holiday/beach.png"
     assert record["error"] is None
+
+
+def test_the_commands_for_many_pictures_do_what_their_comments_say(folder: Path) -> None:
+    for command in commands("captioner caption holiday/ --out captions.csv"):
+        run_in(folder, command)
+    [row] = csv.DictReader((folder / "captions.csv").read_text().splitlines())
+    assert row["path"] == "holiday/beach.png"
+    assert (folder / "holiday" / "beach.txt").read_text() == f"{row['caption']}\n"
+    [record] = [json.loads(line) for line in (folder / "both.jsonl").read_text().splitlines()]
+    assert record["caption"] == row["caption"]
 
 
 def test_the_commands_explain_and_steer(folder: Path) -> None:
