@@ -10,6 +10,7 @@ from captioner.pipelines import run
 from captioner.pipelines.benchmark import benchmark
 from captioner.pipelines.calibrate import calibrate
 from captioner.pipelines.caption import caption
+from captioner.pipelines.compare import compare
 from captioner.pipelines.evaluate import evaluate
 from captioner.pipelines.explain import explain
 from captioner.pipelines.label import label
@@ -32,7 +33,7 @@ app = typer.Typer(
 for command in (
     *(caption, explain, demo),
     *(verify, merge),
-    *(label, prepare, train, evaluate, calibrate, pack, push, vocabulary, benchmark, throughput),
+    *(label, prepare, train, evaluate, compare, calibrate, pack, push, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
 

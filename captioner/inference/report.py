@@ -6,19 +6,17 @@ Content-Security-Policy forbids it to fetch anything. Every text in it is escape
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from captioner.data.images import ImageSource, read_image
+from captioner.data.images import ImageSource
 from captioner.inference.evaluation import BOOTSTRAP, NORMALISATION, Evaluation, Scored
-from captioner.inference.standalone import standalone_page
+from captioner.inference.standalone import inlined, standalone_page
 
 THUMBNAIL = 480
 """Longest side of a picture in the page, in pixels: twice what is shown, for fine screens."""
 
-_QUALITY = {
+QUALITY = {
     "cider_d": ("CIDEr-D", "words shared with references; rare ones weigh more"),
     "bleu_1": ("BLEU-1", "share of words found in a reference"),
     "bleu_2": ("BLEU-2", "the same with pairs of words"),
@@ -27,6 +25,7 @@ _QUALITY = {
     "rouge_l": ("ROUGE-L", "longest common run of words, gaps allowed"),
     "meteor": ("METEOR (NLTK)", "exact words and stems; not the METEOR 1.5 of papers"),
 }
+"""What each metric is called, and a note on it."""
 
 
 class Figure(NamedTuple):
@@ -42,7 +41,7 @@ class Figure(NamedTuple):
 def quality_figures(evaluation: Evaluation) -> list[Figure]:
     """How like the references the captions are: one figure per metric, the most telling first."""
     figures = []
-    for name, (label, note) in _QUALITY.items():
+    for name, (label, note) in QUALITY.items():
         interval = evaluation.intervals.get(name)
         told = f"{interval.low:.1f} – {interval.high:.1f}" if interval else ""
         figures.append(Figure(label, f"{getattr(evaluation.scores, name):.1f}", told, note))
@@ -120,11 +119,7 @@ class _Bar(NamedTuple):
 
 
 def _example(scored: Scored, picture: Callable[[str], ImageSource]) -> _Example:
-    thumbnail = read_image(picture(scored.image_id), at_least=THUMBNAIL)
-    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    thumbnail.save(file, "JPEG", quality=75, optimize=True)
-    return _Example(scored, f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}")
+    return _Example(scored, inlined(picture(scored.image_id), longest=THUMBNAIL))
 
 
 def _histogram(values: Sequence[float], *, width: int = 20, bars: int = 10) -> list[_Bar]:

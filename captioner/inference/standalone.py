@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import jinja2
+
+from captioner.data.images import ImageSource, read_image
 
 _STANDALONE = """\
 <!doctype html>
@@ -59,3 +64,12 @@ def standalone_page(template: str, **others: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("page")
+
+
+def inlined(picture: ImageSource, *, longest: int) -> str:
+    """A picture as the `src` of an `img`: a small JPEG, its longest side at most so many pixels. Raises ImageError."""
+    thumbnail = read_image(picture, at_least=longest)
+    thumbnail.thumbnail((longest, longest))
+    file = io.BytesIO()
+    thumbnail.save(file, "JPEG", quality=75, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
