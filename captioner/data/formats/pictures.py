@@ -38,7 +38,9 @@ class Pictures:
     def find(self, name: str, *, near: str = "") -> str | Dropped:
         """The path, relative to the root, of the picture that a collection calls `name`.
 
-        A name may start at the root, in the folder `near` of it, or further inside where only one picture fits.
+        A name may start in the folder `near`, at the root, or further inside where only one picture fits: then
+        folders that are not here (those of another computer) count for nothing, and neither do capitals or a suffix
+        left out, where nothing fits better. No name leads out of the root.
         """
         told = _key(name.strip())
         if told not in self._files:
@@ -47,33 +49,45 @@ class Pictures:
             return Dropped("picture", name, "a web address, not a file")
         if posixpath.isabs(told):
             told = posixpath.relpath(told, _key(self.root.as_posix()))
-        told = posixpath.normpath(told)
-        if told.split("/")[0] == "..":
-            return Dropped("picture", name, "path leads out of the folder")
-        for path in (told, posixpath.join(near, told)):
+        paths = [posixpath.normpath(posixpath.join(start, told)) for start in (near, "")]
+        for path in paths:
             if path in self._files:
                 return path
-        return self._further_inside(name, told, near)
+        fitting = self._further_inside([part for part in paths[1].split("/") if part != ".."], near)
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            return Dropped("picture", name, "several pictures have this name", ", ".join(fitting[:3]))
+        outside = all(path.startswith("..") for path in paths)
+        return Dropped("picture", name, "path leads out of the folder" if outside else MISSING)
+
+    def _further_inside(self, told: list[str], near: str) -> list[str]:
+        """The pictures that fit the parts of a name best; each lies in all folders that it tells and that are here."""
+        if not told:
+            return []
+        *folders, base = told
+        here = self._folders.intersection((*folders, *near.split("/")))
+        fitting = [path for path in self._by_name.get(base.casefold(), []) if here <= set(path.split("/")[:-1])]
+        for start in range(len(told)):
+            end = "/".join(told[start:])
+            if ending := [path for path in fitting if f"/{path}".endswith(f"/{end}")]:
+                return ending
+        return [path for path in fitting if posixpath.basename(path).casefold() == base.casefold()] or fitting
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
+        """The paths of pictures by their last name in small letters, with and without its suffix."""
         by_name: dict[str, list[str]] = {}
-        for key in self._files:
-            by_name.setdefault(posixpath.basename(key), []).append(key)
+        for path in self._files:
+            name = posixpath.basename(path).casefold()
+            for spelling in (name, posixpath.splitext(name)[0]):
+                by_name.setdefault(spelling, []).append(path)
         return by_name
 
-    def _further_inside(self, name: str, told: str, near: str) -> str | Dropped:
-        same_name = self._by_name.get(posixpath.basename(told), [])
-        for fitting in (
-            [path for path in same_name if path.endswith(f"/{told}")],
-            [path for path in same_name if near and near in path.split("/")],
-            same_name,
-        ):
-            if len(fitting) == 1:
-                return fitting[0]
-        if same_name:
-            return Dropped("picture", name, "several pictures have this name", ", ".join(same_name[:3]))
-        return Dropped("picture", name, MISSING)
+    @cached_property
+    def _folders(self) -> set[str]:
+        """The names of all folders that hold pictures."""
+        return {folder for path in self._files for folder in path.split("/")[:-1]}
 
     def unused(self, used: set[str]) -> Iterator[Dropped]:
         """Every picture that is not in `used`: nobody captioned it."""
