@@ -154,6 +154,8 @@ def caption(
     output.check_apart(named)
     if watch:
         check_watchable(named)
+    else:
+        list_items(**chosen)  # what is wrong with the names is said before a model is loaded
     if engine == "ray" and (watch or not output.has_journal):
         raise ConfigError("The engine ray writes into one file; give --out, and neither sidecars nor --watch.")
     if dry_run:
@@ -206,7 +208,8 @@ def caption(
     with ExitStack() as opened:
         printed = Printed(style, confidence=confidence, words=word_confidence, alt_text=alt_text)
         place = opened.enter_context(closing(output.open(style) if output.kept else printed))
-        progress = opened.enter_context(RunProgress(total=None if watch else work.count, shown=output.kept))
+        counted = work.count if output.kept and not watch else None
+        progress = opened.enter_context(RunProgress(total=counted, limit=limit, shown=output.kept))
         stop = opened.enter_context(stop_requests())
         if engine == "local":
             left_out = work.here(place, progress, stop, watch=watch)

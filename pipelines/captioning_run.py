@@ -2,10 +2,15 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from captioner.errors import DataError
 
 from .progress import RunProgress
 from .watching import rounds
@@ -41,21 +46,26 @@ class CaptioningRun:
     workers: int | None
     threads: int | None
 
-    def listed(self) -> "Iterator[Item]":
-        """Everything to caption, from the beginning."""
+    def listed(self, stop: Callable[[], bool] = lambda: False) -> "Iterator[Item]":
+        """Everything to caption, from the beginning; a list on standard input ends when `stop` says yes."""
         from captioner.data.listing import list_items
+        from captioner.interruption import Listening
 
-        return list_items(**self.chosen)
+        lines = Listening(cast(BufferedReader, sys.stdin.buffer), stop) if "-" in self.chosen["named"] else None
+        return list_items(**self.chosen, lines=lines)
 
     def count(self) -> int | None:
         """How many there are; None where archives would have to be read to know, or a list comes only once."""
         if "-" in self.chosen["named"]:
             return None
         counted = 0
-        for item in itertools.islice(self.listed(), self.limit):
-            if isinstance(item.source, bytes):
-                return None
-            counted += 1
+        try:
+            for item in self.listed():
+                if isinstance(item.source, bytes):
+                    return None
+                counted += 1
+        except DataError:  # gone since the run began, which will say so
+            return None
         return counted
 
     def here(self, place: "Place", progress: RunProgress, stop: Callable[[], bool], *, watch: bool) -> int:
@@ -66,9 +76,9 @@ class CaptioningRun:
         workers = self.workers or max(1, processors() // 2)
         left_out = 0
         with Decoders(self.preprocessing, workers=workers, ahead=4 * self.batch_size) as decoding:
-            for items in rounds(self.listed, stop) if watch else [self.listed()]:
+            for items in rounds(self.listed, stop) if watch else [self.listed(stop)]:
                 before = progress.answered
-                for batch in caption_all(
+                batches = caption_all(
                     items,
                     place,
                     decoding=decoding,
@@ -78,10 +88,14 @@ class CaptioningRun:
                     limit=None if self.limit is None else self.limit - before,
                     stop=stop,
                     skipped=lambda item: progress.skip(),
-                ):
-                    _tell(batch, self.style, progress)
+                )
+                with closing(batches):
+                    for batch in batches:
+                        _tell(batch, self.style, progress)
                 if progress.answered > before or not watch:
                     left_out = place.finish()
+                if progress.answered == self.limit:
+                    break
         return left_out
 
     def on_ray(

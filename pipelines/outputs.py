@@ -30,6 +30,8 @@ class Output:
         known = (JOURNAL, *FORMATS, _SIDECAR)
         if format_name is not None and format_name not in known:
             raise ConfigError(f"--format must be one of {', '.join(known)}, but {format_name!r} came.")
+        if out is not None and out.name in ("", ".."):
+            raise ConfigError(f"--out must name a file or folder to write, not {out}; give it a name of its own.")
         self.out = out
         self.format = format_name if format_name is not None or out is None else recognise(out)
         if out is None and self.format not in (None, _SIDECAR):
@@ -105,7 +107,8 @@ class Output:
             return (item for item in items if not sidecars.done(item))
         if self.out is None or self.format is None or not (path := journal_path(self.out, self.format)).exists():
             return items
-        assert self._existing != "prepend", "only sidecars are prepended to"
+        if self._existing not in ("skip", "fail"):  # what the journal holds leaves nothing out, and must stay
+            return items
         journal = Journal(path, already_there=self._existing)
         return (item for item in items if not journal.take(item.name))
 

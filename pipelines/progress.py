@@ -14,10 +14,11 @@ _SECONDS_OF_RATE = 20.0
 class RunProgress:
     """Counts pictures as they are answered, and tells about them on standard error. A context manager."""
 
-    def __init__(self, *, total: Callable[[], int | None] | None, shown: bool) -> None:
+    def __init__(self, *, total: Callable[[], int | None] | None, limit: int | None = None, shown: bool) -> None:
         """`total` counts all pictures of the run, however long that takes; None: nobody can know.
 
-        How far the run is is told only if it is to be `shown`.
+        At most `limit` of them will be answered, those done before not counted; None: all. How far the run is is told
+        only if it is to be `shown`.
         """
         self.captioned = 0
         self.skipped = 0
@@ -25,6 +26,7 @@ class RunProgress:
         self._began = self._told = time.monotonic()
         self._recent: list[tuple[float, int]] = [(self._began, 0)]
         self._shown = shown
+        self._limit = limit
         self._total: int | None = None
         if total is not None:
             threading.Thread(target=self._count, args=[total], name="counting", daemon=True).start()
@@ -85,8 +87,9 @@ class RunProgress:
         now = time.monotonic()
         if self._bar is not None:
             assert self._task is not None, "a bar has its task"
-            completed = self.answered + self.skipped
-            self._bar.update(self._task, completed=completed, total=self._total, description=self._state())
+            done, left = self.answered + self.skipped, self._left()
+            total = None if left is None else done + left
+            self._bar.update(self._task, completed=done, total=total, description=self._state())
         elif self._shown and now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             self.say(self._state())
@@ -95,14 +98,20 @@ class RunProgress:
         (began, before), (now, answered) = self._recent[0], self._recent[-1]
         rate = (answered - before) / max(now - began, 1e-9)
         parts = [f"{self.answered + self.skipped:,} done"]
-        if self._total is not None:
-            left = max(0, self._total - self.answered - self.skipped)
+        if (left := self._left()) is not None:
             parts += [f"{left:,} left", f"{rate:.1f} a second", f"{_duration(left / max(rate, 1e-9))} to go"]
         else:
             parts.append(f"{rate:.1f} a second")
         if self.errors:
             parts.append(self._failures())
         return ", ".join(parts)
+
+    def _left(self) -> int | None:
+        """How many pictures are still to be answered; None while that is not known."""
+        if self._total is None:
+            return None
+        left = max(0, self._total - self.answered - self.skipped)
+        return left if self._limit is None else min(left, self._limit - self.answered)
 
     def _failures(self) -> str:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.errors.most_common())

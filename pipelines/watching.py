@@ -48,6 +48,6 @@ def _arrived(listed: "Callable[[], Iterator[Item]]", seen: set[str]) -> "Iterato
 
 def _is_being_written(item: "Item") -> bool:
     try:
-        return isinstance(item.source, Path) and time.time() - item.source.stat().st_mtime < _SECONDS_UNTIL_SETTLED
+        return isinstance(item.source, Path) and abs(time.time() - item.source.stat().st_mtime) < _SECONDS_UNTIL_SETTLED
     except OSError:  # gone again; its record will say so
         return False

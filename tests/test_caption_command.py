@@ -86,7 +86,12 @@ def test_a_dry_run_names_what_is_left_and_writes_nothing(run, pictures: list[Pat
     assert run(pictures[0].parent, "--out", out, "--dry-run").stdout.splitlines() == [str(path) for path in pictures]
     assert not out.exists()
     run(pictures[0].parent, "--out", out, "--limit", "4")
+    before = out.read_bytes()
     assert run(pictures[0].parent, "--out", out, "--resume", "--dry-run").stdout == f"{pictures[4]}\n"
+    for existing in ("overwrite", "append"):
+        answer = run(pictures[0].parent, "--out", out, "--on-existing", existing, "--dry-run")
+        assert answer.stdout.splitlines() == [str(path) for path in pictures]
+    assert out.read_bytes() == before
 
 
 def test_sidecars_stand_beside_pictures_and_are_not_written_twice(run, pictures: list[Path]) -> None:
@@ -136,6 +141,8 @@ def test_captions_depend_on_neither_batches_nor_workers(
         (["--format", "csv"], ["--out"]),
         (["--format", "xml", "--out", "a.xml"], ["'xml'", "jsonl"]),
         (["--out", "captions"], ["--format"]),
+        (["--out", ".", "--format", "csv"], ["--out"]),
+        (["missing.png", "--model", "missing"], ["missing.png", "check the name"]),
         (["--shard", "0/3"], ["1/N"]),
         (["--shard", "three"], ["i/N"]),
         (["--batch-size", "many"], ["--batch-size", "'many'"]),
@@ -169,6 +176,15 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run, pictures: list[Pat
     assert 0 < len(records(out)) < len(records(whole))
     run(folder, "--out", out, "--batch-size", "2", "--resume")
     assert out.read_bytes() == whole.read_bytes()
+
+
+def test_watching_ends_with_its_limit_whatever_the_clock_of_a_camera_says(
+    run, pictures: list[Path], tmp_path: Path
+) -> None:
+    for picture in pictures:
+        os.utime(picture, (2e9, 2e9))
+    run(pictures[0].parent, "--watch", "--limit", "2", "--out", tmp_path / "a.jsonl")
+    assert paths(tmp_path / "a.jsonl") == [str(path) for path in pictures[:2]]
 
 
 def test_what_arrives_is_captioned_until_it_is_stopped(

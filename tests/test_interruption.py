@@ -1,10 +1,11 @@
+import io
 import os
 import signal
 import threading
 
 import pytest
 
-from captioner.interruption import stop_requests
+from captioner.interruption import Listening, stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -41,3 +42,19 @@ def test_in_another_thread_the_answer_is_no():
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stream_that_falls_silent_ends_when_asked_to_stop(number):
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as stream, os.fdopen(theirs, "wb", buffering=0) as writer, stop_requests() as stop:
+        listening = Listening(stream, stop)
+        writer.write(b"one\n")
+        assert listening.read1(100) == b"one\n"
+        threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+        assert listening.read1(100) == b""
+
+
+def test_a_stream_that_is_no_file_is_read_to_its_end():
+    listening = Listening(io.BytesIO(b"one"), stop=lambda: False)
+    assert [listening.read1(100), listening.read1(100)] == [b"one", b""]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, Self
+from typing import Final, Protocol, Self, cast
 
 from captioner.data.archives import read_tar_picture, tar_pictures
 from captioner.data.arrow_tables import parquet_pictures, read_parquet_row, read_saved_row, saved_pictures
@@ -30,6 +30,14 @@ _READERS: Final[dict[Kind, tuple[_Reader, str]]] = {
 }
 # Longer than any path: the operating system takes 4,096 bytes.
 _LONGEST_LINE = 1 << 16
+
+
+class Lines(Protocol):
+    """What is needed of the stream that a list comes from."""
+
+    def read1(self, size: int, /) -> bytes:
+        """What has come, without waiting for more; nothing at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ def list_items(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
-    lines: IO[bytes] | None = None,
+    lines: Lines | None = None,
 ) -> Iterator[Item]:
     """Everything to caption, in the order given; what lies in a folder in the order of names (see `walk`).
 
@@ -114,7 +122,7 @@ def list_items(
             _check(path, globs)
     listing = _Listing(globs, shard)
     return chain.from_iterable(
-        listing.listed(sys.stdin.buffer if lines is None else lines)
+        listing.listed(cast(Lines, sys.stdin.buffer) if lines is None else lines)
         if path == _STANDARD_INPUT
         else listing.named(path, alone=len(paths) == 1)
         for path in paths
@@ -178,7 +186,7 @@ class _Listing:
         elif self._globs.wants(path) and self._has(place):
             yield Item(path, place, Path(path))
 
-    def listed(self, lines: IO[bytes]) -> Iterator[Item]:
+    def listed(self, lines: Lines) -> Iterator[Item]:
         """Everything to caption in the things on a list; what is wrong with one of them is an item."""
         for path in _paths(lines):
             place = _harmless(path)
@@ -246,11 +254,9 @@ def _source_or_error(name: str) -> bytes | ImageError:
         return error
 
 
-def _paths(lines: IO[bytes]) -> Iterator[str]:
+def _paths(lines: Lines) -> Iterator[str]:
     """The paths on a list, one a line, or with a NUL after each if there is one in the first piece of the list."""
-    # What there is, without waiting for more, so that a list may grow while it is worked on.
-    read = getattr(lines, "read1", lines.read)
-    pieces = iter(lambda: read(_LONGEST_LINE), b"")
+    pieces = iter(lambda: lines.read1(_LONGEST_LINE), b"")
     first = next(pieces, b"").removeprefix(b"\xef\xbb\xbf")
     if b"\0" in first:
         entries = _split(chain([first], pieces), b"\0")
