@@ -131,13 +131,13 @@ def prepare(
                 divide=None if source == "shapes" else shares,
                 limits=limits,
                 drop_lookalikes=source != "shapes" and not keep_lookalikes,
-                done=lambda count: progress.update(task, completed=count, description=f"Checked {count:,} pictures"),
+                done=lambda count: progress.update(task, completed=count, description=f"Pictures checked: {count:,}"),
             )
         _print_report(prepared.report)
         if prepared.report.bad_share > max_bad:
             raise DataError(
                 f"At most {max_bad:.1%} of the pictures may be bad, but {prepared.report.bad_share:.1%} are: "
-                "mend what the table shows, or raise --max-bad."
+                "mend what the table shows, or raise --max-bad and find all their names in report.json."
             )
         _write(prepared, working, out, preview=preview)
     except OSError as error:
@@ -171,7 +171,9 @@ def _rows(source: str, place: "Place", format_name: str | None, drawing: dict[st
         return hub_rows(source.removeprefix("hf:"), place.columns)
     if format_name is None:
         format_name = sources.recognise(place)
-        print(f"{source} is of the format {format_name}.")
+        others = sources.others(place, format_name)
+        besides = f" (it looks like {' and '.join(others)} too: --format decides)" if others else ""
+        print(f"{source} is of the format {format_name}{besides}.")
     return sources.read_rows(place, format_name)
 
 
@@ -236,17 +238,17 @@ def _same(file: Path, other: Path) -> bool:
 
 def _print_report(report: "Report") -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
+    from rich.table import Column, Table
 
-    table = Table("", "pictures", "captions")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    extra = [Column("such as", overflow="fold")] if report.dropped else []
+    table = Table("", Column("pictures", justify="right"), Column("captions", justify="right"), *extra)
     for split, pictures in report.pictures.items():
         table.add_row(f"kept in {split}", f"{pictures:,}", f"{report.captions[split]:,}")
     table.add_section()
     for (unit, reason), losses in report.reasons().items():
-        count = f"{len(losses):,}"
-        table.add_row(f"dropped: {reason}", *((count, "") if unit == "picture" else ("", count)))
+        count, first = f"{len(losses):,}", escape(losses[0].name)
+        table.add_row(f"dropped: {reason}", *((count, "") if unit == "picture" else ("", count)), first)
     table.add_section()
     for what, captions in report.mended.items():
         table.add_row(f"mended: {what} taken out", "", f"{captions:,}")

@@ -53,7 +53,7 @@ def test_flickr8k_may_lie_in_its_folders_or_flat(tmp_path, pictures, texts):
         (folder / name).mkdir(exist_ok=True)
         for file in list(folder.glob(files)):
             file.rename(folder / name / file.name)
-    assert recognised(folder) == "flickr8k"
+    assert recognised(folder) == recognised(next(folder.rglob("Flickr8k.token.txt"))) == "flickr8k"
     assert prepared(folder, tmp_path).report.pictures == {"train": 2, "validation": 1}
 
 
@@ -425,7 +425,9 @@ def test_columns_of_other_names_can_be_told(tmp_path):
     (tmp_path / "t.csv").write_text(
         "bild,wort,satz,teil\na.jpg,ein Hund,er rennt,dev\nb.jpg,eine Katze,sie sitzt,train\n"
     )
-    with pytest.raises(DataError, match=r"but t has bild, wort, satz, teil: name the right one with --image-column"):
+    with pytest.raises(
+        DataError, match=r"but t.csv, line 2 has bild, wort, satz, teil: name the right one with --image-column"
+    ):
         read(tmp_path / "t.csv")
     told = {"image": "Bild", "captions": ("satz", "wort"), "split": "teil"}
     assert captions(tmp_path / "t.csv", **told) == {

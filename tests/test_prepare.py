@@ -67,7 +67,8 @@ def test_the_table_tells_what_was_dropped_and_too_much_is_an_error(tmp_path, cap
     folder, out = broken_flickr8k(tmp_path / "f"), tmp_path / "out"
     with pytest.raises(DataError, match=r"At most 2\.0% of the pictures may be bad, but 25\.0% are"):
         prepare(str(folder), out=out)
-    assert "dropped: file is no picture" in capsys.readouterr().out
+    [row] = [line for line in capsys.readouterr().out.splitlines() if "dropped: file is no picture" in line]
+    assert "broken.png" in row
     assert not out.exists()
     prepare(str(folder), out=out, max_bad=0.25)
     dropped = json.loads((out / "report.json").read_text())["dropped"]
@@ -236,6 +237,25 @@ def test_columns_encoding_and_images_are_passed_on(tmp_path):
     told = {"image_column": "bild", "caption_column": ["satz"], "split_column": "art", "encoding": "cp1252"}
     prepare(str(table), out=tmp_path / "out", images=folder, format="table", **told)
     assert collection.load_collection(tmp_path / "out")["validation"]["captions"][:] == [["ein grünes Quadrat"]]
+
+
+def test_a_folder_is_a_table_by_the_columns_that_are_told(tmp_path):
+    folder = listed(tmp_path / "f")
+    (folder / "captions.csv").write_text("bild;satz\ntrain-000000.png;ein grünes Quadrat\n", encoding="utf-8")
+    sentence = (
+        r"with the pictures, such as image, .*, but captions.csv has bild, satz: name the right one with --image-"
+    )
+    with pytest.raises(DataError, match=sentence):
+        prepare(str(folder), out=tmp_path / "out")
+    prepare(str(folder), out=tmp_path / "out", image_column="bild", caption_column=["satz"])
+    assert collection.load_collection(tmp_path / "out")["train"]["captions"][:] == [["ein grünes Quadrat"]]
+
+
+def test_a_folder_of_two_formats_is_told_so(tmp_path, capsys):
+    folder = listed(tmp_path / "f", pictures=1)
+    (folder / "train-000000.txt").write_text("said beside it\n")
+    prepare(str(folder), out=tmp_path / "out")
+    assert "is of the format table (it looks like sidecars too: --format decides)." in capsys.readouterr().out
 
 
 def test_the_hub_is_asked_for_what_is_called_hf(tmp_path, monkeypatch):

@@ -202,9 +202,17 @@ def _short(digest: bytes) -> str:
 
 
 def _nothing_left(losses: list[Dropped]) -> str:
-    reasons = Counter(f"{loss.reason} ({loss.unit})" for loss in losses)
-    told = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3)) or "no pictures"
-    return f"A collection must have at least one captioned picture, but nothing was left here: {told}."
+    reasons = Counter((loss.unit, loss.reason) for loss in losses)
+    first = {(loss.unit, loss.reason): loss.name for loss in reversed(losses)}
+    told = ", ".join(
+        f"{count:,} x {reason} ({unit}, such as {first[unit, reason]})"
+        for (unit, reason), count in reasons.most_common(3)
+    )
+    help_ = "; where names or letters are not understood, --images and --encoding help" if losses else ""
+    return (
+        f"A collection must have at least one captioned picture, but nothing was left here: {told or 'no pictures'}"
+        f"{help_}."
+    )
 
 
 def load_collection(folder: Path) -> DatasetDict:

@@ -39,11 +39,14 @@ _ORDER: tuple[Format, ...] = (
 )
 FORMATS = {known.name: known for known in _ORDER}
 
+# Their files look like tables too.
+_CONTAINED = {flickr30k.FORMAT.name: (tables.FORMAT.name,), metadata.FORMAT.name: (tables.FORMAT.name,)}
+
 
 def recognise(place: Place) -> str:
     """The format of a folder or file of captioned pictures, a key of `FORMATS`.
 
-    Raises DataError when it is not there or of no known format.
+    Raises DataError when it is not there or of no known format, or when only the columns of its tables are unknown.
     """
     if not place.path.exists():
         raise DataError(
@@ -51,10 +54,18 @@ def recognise(place: Place) -> str:
             f"`shapes`, but {place.path} is not there: check the path."
         )
     for name, known in FORMATS.items():
-        if known.recognises(place.path):
+        if known.recognises(place):
             return name
+    if place.path.is_dir():
+        tables.refuse_columns(place)
     told = "; ".join(f"{name} is known by {known.telltale}" for name, known in FORMATS.items())
     raise DataError(f"{place.path} holds no collection of a known format: {told}.")
+
+
+def others(place: Place, name: str) -> list[str]:
+    """The formats that a place recognised as `name` could be read in as well, with other captions."""
+    after = list(FORMATS)[list(FORMATS).index(name) + 1 :]
+    return [other for other in after if other not in _CONTAINED.get(name, ()) and FORMATS[other].recognises(place)]
 
 
 def read_rows(place: Place, format_name: str | None = None) -> Rows:

@@ -62,14 +62,14 @@ def _without(what: str, option: str, usual: tuple[str, ...], by_name: Mapping[st
     columns = ", ".join(reversed(list(by_name.values()))) or "no column at all"
     return DataError(
         f"A table of captions must have a column with {what}, such as {', '.join(usual[:3])}, but {where} has "
-        f"{columns}: name the right one with {option}."
+        f"{columns}: name the right one with {option}, or mend the head of the table."
     )
 
 
-def has_columns(names: Iterable[str]) -> bool:
-    """Whether the usual names are among those of a table."""
+def has_columns(names: Iterable[str], told: Columns) -> bool:
+    """Whether `find_columns` finds what it needs."""
     try:
-        find_columns(names, Columns(), "")
+        find_columns(names, told, "")
     except DataError:
         return False
     return True

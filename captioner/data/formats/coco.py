@@ -127,9 +127,15 @@ def _split_of(file: Path) -> str | None:
     return next(filter(None, map(split_named, words)), None)
 
 
+def _recognises(place: Place) -> bool:
+    if place.path.is_dir():
+        return bool(_files(place.path))
+    return place.path.suffix == ".json" and _holds_coco(place.path)
+
+
 FORMAT = Format(
     "coco",
     telltale="captions_*.json, or another JSON file with images and annotations, itself or in annotations/",
-    recognises=lambda path: bool(_files(path)) if path.is_dir() else path.suffix == ".json" and _holds_coco(path),
+    recognises=_recognises,
     rows=rows,
 )

@@ -71,8 +71,8 @@ def _barred(file: Path, encoding: str) -> Iterator[tuple[str, str] | Dropped]:
             yield fields[0], fields[2]
 
 
-def _recognises(path: Path) -> bool:
-    file = _captions_file(path)
+def _recognises(place: Place) -> bool:
+    file = _captions_file(place.path)
     if file is None or file.name not in (_TOKENS, _BARS):
         return False
     return file.name == _TOKENS or [name.strip() for name in texts.header(file)][:2] == ["image_name", "comment_number"]

@@ -118,6 +118,6 @@ def _split_lists(folder: Path, encoding: str) -> Iterator[tuple[str, str]]:
 FORMAT = Format(
     "flickr8k",
     telltale=f"its file {_TOKENS}, in the folder itself or in Flickr8k_text/",
-    recognises=lambda path: _texts(path) is not None,
+    recognises=lambda place: _texts(place.folder) is not None and (place.path.is_dir() or place.path.name == _TOKENS),
     rows=rows,
 )

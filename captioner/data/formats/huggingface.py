@@ -75,6 +75,6 @@ def _records(part: Any, where: str) -> Iterator[Record]:
 FORMAT = Format(
     "huggingface",
     telltale="dataset_dict.json or dataset_info.json, which save_to_disk of datasets writes",
-    recognises=lambda path: is_saved_dataset(str(path)),
+    recognises=lambda place: is_saved_dataset(str(place.path)),
     rows=rows,
 )

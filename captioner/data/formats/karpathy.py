@@ -75,6 +75,6 @@ def _is_split_file(file: Path) -> bool:
 FORMAT = Format(
     "karpathy",
     telltale="a JSON file with images that have sentences and a split, such as dataset_coco.json",
-    recognises=lambda path: (path.is_dir() or path.suffix == ".json") and _file(path) is not None,
+    recognises=lambda place: (place.path.is_dir() or place.path.suffix == ".json") and _file(place.path) is not None,
     rows=rows,
 )

@@ -47,6 +47,6 @@ def _metadata(path: Path) -> list[Path]:
 FORMAT = Format(
     "metadata",
     telltale="a file metadata.jsonl, metadata.csv or metadata.parquet beside the pictures",
-    recognises=lambda path: bool(_metadata(path)),
+    recognises=lambda place: bool(_metadata(place.path)),
     rows=rows,
 )

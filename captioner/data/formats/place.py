@@ -53,5 +53,5 @@ class Format(NamedTuple):
     name: str
     telltale: str
     """What it is known by, to be read after "is known by"."""
-    recognises: Callable[[Path], bool]
+    recognises: Callable[[Place], bool]
     rows: Callable[[Place], Rows]

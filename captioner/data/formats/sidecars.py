@@ -45,10 +45,10 @@ def _names(picture: Path) -> Iterator[Path]:
         yield picture.with_name(picture.name + suffix)
 
 
-def _recognises(path: Path) -> bool:
-    if not path.is_dir():
+def _recognises(place: Place) -> bool:
+    if not place.path.is_dir():
         return False
-    pictures = Pictures(path)
+    pictures = Pictures(place.path)
     return any(_sidecar(pictures[relative]) for relative in pictures)
 
 

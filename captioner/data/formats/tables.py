@@ -33,7 +33,7 @@ Record = tuple[str, Mapping[str, Any]]
 
 def rows(place: Place) -> Rows:
     """Every row of all tables of the folder, or of the one file."""
-    files = [place.path] if place.path.is_file() else _tables(place.path)
+    files = [place.path] if place.path.is_file() else _tables(place)
     if not files:
         raise DataError(
             f"A collection of the format table must hold a CSV, TSV, JSONL, JSON or Parquet file with a picture and a "
@@ -76,7 +76,7 @@ class Gathered:
                 continue
             place, cells = record
             try:
-                here = here or find_columns(cells, columns, label)
+                here = here or find_columns(cells, columns, place)
             except DataError as error:
                 missing = missing or error
                 yield Dropped("caption", place, "row without the columns")
@@ -134,6 +134,8 @@ def column_names(file: Path, encoding: str = "utf-8") -> list[str]:
     try:
         if file.suffix.lower() == ".parquet":
             return list(parquet.read_schema(file).names)
+        if file.suffix.lower() == ".json" and not _begins_a_list(file):
+            return []  # Other documents, such as COCO's, may be huge.
         if file.suffix.lower() in (*_JSON_LINES, ".json"):
             first = next((record for record in records(file, encoding) if not isinstance(record, Dropped)), None)
             return list(first[1]) if first else []
@@ -169,6 +171,11 @@ def _parquet(file: Path) -> Iterator[Record]:
         raise DataError(f"{file} must be a whole Parquet file, but it is not ({reason}): copy it again.") from error
 
 
+def _begins_a_list(file: Path) -> bool:
+    with texts.opened(file, "utf-8", newline="\n") as text:
+        return text.read(64).lstrip().startswith("[")
+
+
 def _json_list(file: Path, encoding: str) -> Iterator[Record | Dropped]:
     document = texts.json_document(file, encoding)
     if not isinstance(document, list):
@@ -178,11 +185,24 @@ def _json_list(file: Path, encoding: str) -> Iterator[Record | Dropped]:
         yield (place, cells) if isinstance(cells, dict) else Dropped("caption", place, texts.MALFORMED)
 
 
-def _tables(folder: Path) -> list[Path]:
-    """The tables with columns of the usual names, in the folder and in its `data` and split folders."""
+def refuse_columns(place: Place) -> None:
+    """Raise DataError when a folder has tables, but none with the columns that captions need."""
+    named = [(file, column_names(file, place.encoding)) for file in _files(place.folder)]
+    tables = [(file, names) for file, names in named if len(names) > 1]
+    if tables and not _tables(place):
+        file, names = tables[0]
+        find_columns(names, place.columns, file.name)
+
+
+def _tables(place: Place) -> list[Path]:
+    """The tables that have a column of pictures and one of captions."""
+    return [file for file in _files(place.folder) if has_columns(column_names(file, place.encoding), place.columns)]
+
+
+def _files(folder: Path) -> list[Path]:
+    """What may be a table, in the folder and in its `data` and split folders."""
     places = [folder, *(sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _may_hold_tables(sub.name))]
-    files = [file for place in places for file in sorted(place.iterdir()) if file.is_file()]
-    return [file for file in files if _is_table(file) and has_columns(column_names(file))]
+    return [file for place in places for file in sorted(place.iterdir()) if file.is_file() and _is_table(file)]
 
 
 def _may_hold_tables(name: str) -> bool:
@@ -204,6 +224,6 @@ FORMAT = Format(
     "table",
     telltale="a CSV, TSV, JSONL, JSON or Parquet file (or captions.txt) with a column such as image or file_name and "
     "one such as caption",
-    recognises=lambda path: bool(_tables(path)) if path.is_dir() else _is_table(path),
+    recognises=lambda place: bool(_tables(place)) if place.path.is_dir() else _is_table(place.path),
     rows=rows,
 )

@@ -74,10 +74,10 @@ def _shards(path: Path) -> list[Path]:
     return [file for file in files if file.is_file() and file.name.lower().endswith(_SUFFIXES)]
 
 
-def _recognises(path: Path) -> bool:
+def _recognises(place: Place) -> bool:
     """Whether the first sample of the first shard is a picture with something beside it."""
     try:
-        first = next((sample for shard in _shards(path)[:1] for sample in tar_samples(shard)), None)
+        first = next((sample for shard in _shards(place.path)[:1] for sample in tar_samples(shard)), None)
     except DataError:
         return True  # which the reader will tell
     return first is not None and _picture(first) is not None and len(first.files) > 1
