@@ -19,12 +19,21 @@ _GREEDY = SearchConfig(beam_width=1, min_length=0)
 
 _PICTURES_AT_ONCE = 100
 
+_EXAMPLES = 8
+
 
 class Scores(NamedTuple):
-    """How good greedy captions are, both times 100."""
+    """How good greedy captions are, both figures times 100."""
 
     cider_d: float
     bleu_4: float
+    examples: dict[str, str]
+    """The captions of the pictures that `example_pictures` chooses, by their names."""
+
+
+def example_pictures(pictures: int) -> list[int]:
+    """The numbers of a few of so many pictures, at equal distances: those whose captions are kept to be read."""
+    return sorted({number * pictures // _EXAMPLES for number in range(_EXAMPLES)})
 
 
 class Development:
@@ -32,6 +41,7 @@ class Development:
 
     def __init__(self, validation: CaptionedFeatures, vocabulary: Vocabulary) -> None:
         self._features = validation.features
+        self._names = validation.names
         self._references = [[vocabulary.normalise(caption) for caption in row] for row in validation.captions]
         self._cider_d = CiderD(self._references)
 
@@ -46,4 +56,8 @@ class Development:
             own += [model.vocabulary.decode(best[0].words) if best else [] for best in found]
         captions = processes.gather(own)
         cider_d = float(self._cider_d.score(captions, self._references).mean())
-        return Scores(100 * cider_d, 100 * bleu(captions, self._references)[3])
+        examples = {
+            self._names[picture]: model.vocabulary.detokenise(captions[picture])
+            for picture in example_pictures(len(captions))
+        }
+        return Scores(100 * cider_d, 100 * bleu(captions, self._references)[3], examples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Evaluated:
     """Batches skipped since the last evaluation."""
     best: bool
     """Whether this is the best evaluation so far; its weights are in `best/`."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """The captions of a few development pictures, always the same ones, by their names."""
 
 
 Event = StepDone | StepSkipped | MemoryShort | Evaluated

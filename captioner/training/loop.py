@@ -152,6 +152,7 @@ class _Run:
             seconds=progress.seconds,
             skipped=progress.skipped,
             best=scores.cider_d > progress.best_cider_d,
+            examples=scores.examples,
         )
         if evaluated.best:
             progress.best_cider_d = scores.cider_d
