@@ -40,8 +40,9 @@ def push(
     """
     from captioner.durable import write_whole
     from captioner.inference.card import measured_by_evaluation, measured_in_training, render_card
-    from captioner.model.hub import find_model, send_model
+    from captioner.model.hub import check_repository, find_model, send_model
 
+    check_repository(name)
     found = find_model(model)
     card = found.folder / "README.md"
     if card.exists() and (license is not None or dataset or evaluation is not None):

@@ -123,8 +123,8 @@ def _what_it_is(model: CaptioningModel) -> str:
     parameters = sum(parameter.numel() for parameter in model.decoder.parameters())
     return (
         f"An image captioner: {encoder.name} looks at a picture of {encoder.size} pixels a side, a recurrent decoder "
-        f"({decoder.cell}, {decoder.hidden_size} units, {parameters / 1e6:.1f} million parameters) says a sentence of "
-        f"{len(model.vocabulary):,} words it knows. Made with captioner {captioner.__version__}."
+        f"({decoder.cell}, {decoder.hidden_size} units, {parameters / 1e6:.1f} million parameters) says a sentence "
+        f"from the {len(model.vocabulary):,} words it knows. Made with captioner {captioner.__version__}."
     )
 
 

@@ -221,7 +221,7 @@ def _told_of(called: str) -> Any:
                 f"The memory must hold the teacher, but {called} does not fit; choose a smaller model or another "
                 "--device."
             ) from error
-        if isinstance(error, OSError):
+        if isinstance(error, OSError):  # no folder, no network, no such name, not the right to read it
             raise CaptionerError(
                 "A teacher must be a whole model, with safetensors, in a folder or on the Hugging Face hub, but none "
                 f"could be had as {called} ({_words_of(error)}); check the name, the network and `hf auth login`."

@@ -58,6 +58,12 @@ def split_revision(called: str) -> tuple[str, str | None]:
     return (called, None) if repository is None else (repository["name"], repository["revision"])
 
 
+def check_repository(name: str) -> None:
+    """Raise CaptionerError unless a repository of the hub could be called so."""
+    if "@" in name or not _REPOSITORY.fullmatch(name):
+        raise CaptionerError(f"A repository of the hub must be called user/name, but {name!r} came.")
+
+
 def send_model(folder: Path, repository: str, *, public: bool) -> str:
     """Send the checkpoint in `folder` to `repository` of the hub, which is made if there is none -> its address.
 
@@ -68,18 +74,19 @@ def send_model(folder: Path, repository: str, *, public: bool) -> str:
     """
     import huggingface_hub
 
-    if "@" in repository or not _REPOSITORY.fullmatch(repository):
-        raise CaptionerError(f"A model is sent to a repository such as user/name, but {repository!r} came.")
     load_checkpoint(folder)
     read_beside(folder, "calibration.json")
+    present = [name for name in FILES if (folder / name).is_file()]
     hub = huggingface_hub.HfApi(library_name="captioner", library_version=captioner.__version__)
     try:
         hub.create_repo(repository, private=not public, exist_ok=True)
-        hub.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            allow_patterns=list(FILES),
-            delete_patterns=list(FILES),
+        outdated = [name for name in hub.list_repo_files(repository) if name in FILES and name not in present]
+        hub.create_commit(
+            repository,
+            [
+                *(huggingface_hub.CommitOperationAdd(name, folder / name) for name in present),
+                *(huggingface_hub.CommitOperationDelete(name) for name in outdated),
+            ],
             commit_message=f"Sent by captioner {captioner.__version__}",
         )
     except Exception as error:  # a network can fail in more ways than anyone lists
@@ -104,35 +111,34 @@ def _download(repository: str, revision: str | None) -> Path:
             )
         )
     except Exception as error:
-        version = "" if revision is None else f" at {revision}"
         raise CheckpointError(
-            f"{repository} must be a model folder, or a model that the Hugging Face hub has, but there is no such "
-            f"folder, and {version and f'{version.strip()} '}{_reason(error, writing=False)}."
+            f"{repository} must be a model folder or a model that the Hugging Face hub has, but there is no such "
+            f"folder, and {_reason(error, writing=False)}."
         ) from error
 
 
 def _reason(error: Exception, *, writing: bool) -> str:
     """Why the hub did not give or take, and what to do, to be read after "but"."""
-    import httpx2
     from huggingface_hub import errors
 
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # what kept the client from the network
     log_in = "log in with `hf auth login` or set HF_TOKEN"
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
     if isinstance(error, errors.RevisionNotFoundError):
-        return "the repository has no such revision; check what follows the @"
+        return "that repository has no such revision; check what follows the @"
     if isinstance(error, errors.GatedRepoError):
         return f"its owner gives it only to those who asked; ask on its page, then {log_in}"
     if isinstance(error, errors.LocalTokenNotFoundError) or (writing and status == 401):
         return f"no valid token was found; {log_in}"
     if status == 403:
-        return (
-            "your token does not permit it; use one that may write there" if writing else f"access is refused; {log_in}"
-        )
+        return "your token does not permit it; use one that does" if writing else f"access is refused; {log_in}"
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         return f"the hub shows you no such repository; check the name, and if it is private {log_in}"
-    if isinstance(error, errors.OfflineModeIsEnabled) or isinstance(error.__cause__, errors.OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE keeps this program from the network; unset it, or name a folder"
-    if isinstance(error, errors.LocalEntryNotFoundError | httpx2.TransportError | ConnectionError):
-        return "the hub cannot be reached and it is not in this machine's cache; check the network, or name a folder"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE keeps this program from the network; unset it"
+    if isinstance(error, errors.HTTPError | ConnectionError) and status is None:  # type: ignore[attr-defined]
+        missing = "" if writing else ", nor was it downloaded before"
+        return f"the hub cannot be reached{missing}; check the network"
     words = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return f"that failed ({words}); check the name and try again"

@@ -14,7 +14,9 @@ _LIST_MARK = re.compile(r"^\s*(?:[-*•>]\s+|#+\s+|\(?\d{1,2}[.)]\s+)+")
 _EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1")
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“", "「": "」"}
 
-_ROLE = re.compile(r"^(?:assistant|answer|response|(?:(?:image|photo) )?(?:caption|description))\s*:\s*", re.IGNORECASE)
+_ROLE = re.compile(
+    r"^(?:assistant|answer|response|(?:(?:image|photo) )?(?:caption|description))\s*(?::\s*|$)", re.IGNORECASE
+)
 # "Sure! Here is a caption for the image:", alone on its line or before the caption.
 _OPENING = re.compile(
     r"^(?:(?:sure|certainly|of course|absolutely|okay|ok)(?: thing)?[.!,:]\s*)?"
