@@ -243,6 +243,7 @@ def test_what_is_sent_is_a_sound_checkpoint(uploads: Uploads, model_folder: Path
 
 
 def test_a_model_of_the_hub_is_not_calibrated_in_the_cache(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
     built = build(shapes_rows({"validation": 2}, size=32, seed=0), tmp_path / "work", divide=None)
     built.collection.save_to_disk(str(tmp_path / "data"))
     answer = CliRunner().invoke(app, ["calibrate", REPOSITORY, str(tmp_path / "data")], standalone_mode=False)

@@ -7,7 +7,7 @@ only, and no code of the repository is run.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -209,7 +209,7 @@ class _Drawn(LogitsProcessor):
 
 
 @contextlib.contextmanager
-def _told_of(called: str) -> Any:
+def _told_of(called: str) -> Iterator[None]:
     """Whatever goes wrong with loading a teacher becomes a sentence."""
     try:
         yield
