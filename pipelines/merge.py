@@ -1,6 +1,6 @@
 """Join what the shards of a run have written.
 
-captioner merge captions.csv captions.1.jsonl captions.2.jsonl
+captioner merge captions.csv captions.1.csv captions.2.csv
 """
 
 from pathlib import Path
@@ -15,13 +15,14 @@ from . import run
 
 def merge(
     out: Annotated[Path, typer.Argument(help="The file or folder to write.")],
-    parts: Annotated[list[Path], typer.Argument(help="The records of each shard: its --out, or OUT.jsonl beside it.")],
+    parts: Annotated[list[Path], typer.Argument(help="What each shard has written: its --out.")],
     format: Annotated[
-        str | None, typer.Option(help="As for `captioner caption`; the ending of OUT tells most.")
+        str | None,
+        typer.Option(help="jsonl, csv, parquet, coco, imagefolder or webdataset; the ending of OUT tells most."),
     ] = None,
 ) -> None:
     """Join the records of several runs into one, in the order given; no picture may be in two of them."""
-    from captioner.inference.destinations import journal_path
+    from captioner.inference.destinations import find_journal, journal_path
     from captioner.inference.formats import FORMATS, JOURNAL, recognise
     from captioner.inference.merging import merge_journals
     from captioner.inference.records import read_records
@@ -33,7 +34,7 @@ def merge(
     for path in {out, journal}:
         if path.exists():
             raise DataError(f"There is a {path} already; choose another name, or take it away.")
-    count = merge_journals(parts, journal)
+    count = merge_journals([find_journal(part) for part in parts], journal)
     left_out = FORMATS[name](lambda: read_records(journal), out) if name != JOURNAL else 0
     typer.echo(f"captioner: {count:,} records from {len(parts)} files are in {out}.", err=True)
     if left_out:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    out: Annotated[Path, typer.Argument(help="The records of a run: its --out, or OUT.jsonl beside it.")],
+    out: Annotated[Path, typer.Argument(help="What a run has written: its --out.")],
     model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many records.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
@@ -33,13 +33,14 @@ def verify(
     Ends with exit code 0 when nothing has changed, 3 when something has.
     """
     from captioner.data.decoding import Decoders
+    from captioner.data.images import printable
     from captioner.inference.captioner import Captioner
+    from captioner.inference.destinations import find_journal
     from captioner.inference.records import difference, read_records
     from captioner.inference.verification import verify as verify_records
     from captioner.interruption import stop_requests
 
-    journal = out if out.suffix == ".jsonl" else out.with_name(f"{out.name}.jsonl")
-    records = itertools.islice(read_records(journal), limit)
+    records = itertools.islice(read_records(find_journal(out)), limit)
     verdicts: Counter[str] = Counter()
     differences: dict[str, None] = {}
     captioner = Captioner.from_pretrained(model, device=device)
@@ -60,7 +61,8 @@ def verify(
                 bar.advance(task)
                 if verified.verdict != "same":
                     was = verified.record["caption"] or verified.record["error"]
-                    print(f"{verified.record['path']}: {verified.verdict}: {was} -> {verified.detail}", flush=True)
+                    path = printable(verified.record["path"])
+                    print(f"{path}: {verified.verdict}: {was} -> {verified.detail}", flush=True)
     for differs in differences:
         print(f"captioner: the settings differ: {differs}.", file=sys.stderr)
     told = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())

@@ -70,6 +70,16 @@ def test_shards_share_the_work_and_merge_to_the_whole(run, pictures: list[Path],
     assert paths(tmp_path / "all.jsonl") == both
 
 
+def test_shards_of_a_format_are_merged_by_their_outputs(run, pictures: list[Path], tmp_path: Path) -> None:
+    parts = [tmp_path / "1.csv", tmp_path / "2.csv"]
+    for number, part in enumerate(parts, start=1):
+        run(pictures[0].parent, "--out", part, "--shard", f"{number}/2")
+    merged = CliRunner().invoke(app, ["merge", str(tmp_path / "all.csv"), *map(str, parts)])
+    assert merged.exit_code == 0, merged.output
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text())))
+    assert sorted(row["path"] for row in rows) == [str(path) for path in pictures]
+
+
 def test_a_list_on_standard_input_names_pictures(run, pictures: list[Path], tmp_path: Path) -> None:
     listed = b"\0".join(os.fsencode(path) for path in pictures[:2]) + b"\0"
     run("-", "--out", tmp_path / "a.jsonl", stdin=listed)

@@ -1,7 +1,6 @@
 """What a run says of itself."""
 
 import pytest
-
 from captioner.pipelines import progress as module
 from captioner.pipelines.progress import RunProgress
 

@@ -59,6 +59,12 @@ def command(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
+def test_records_in_a_file_of_any_name_are_found(model_folder: Path, pictures: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "captions"
+    command("caption", *pictures[:2], "--model", model_folder, "--out", out, "--format", "jsonl")
+    assert "2 records: 2 same." in command("verify", out, "--model", model_folder).stderr
+
+
 def test_the_command_tells_of_pictures_and_settings(model_folder: Path, pictures: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "captions.csv"
     command("caption", *pictures[:3], "--model", model_folder, "--out", out, "--beam-width", "2")

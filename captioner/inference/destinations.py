@@ -20,6 +20,12 @@ def journal_path(out: Path, format_name: str) -> Path:
     return out if format_name == JOURNAL else out.with_name(f"{out.name}.jsonl")
 
 
+def find_journal(out: Path) -> Path:
+    """Where the records of a run that was made lie, known by its output: beside it, or else in the output itself."""
+    beside = out.parent / f"{out.name}.jsonl"
+    return beside if beside.is_file() else out
+
+
 class OneFile:
     """A journal, and beside it the file or folder that is rendered from it, unless its lines are all that is wanted."""
 

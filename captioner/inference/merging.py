@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from captioner.data.images import printable
 from captioner.durable import whole_file
 from captioner.errors import DataError
 from captioner.inference.records import Record, difference, key_of, read_records, to_line
@@ -28,8 +29,8 @@ def merge_journals(parts: Sequence[Path], out: Path) -> int:
                 first = seen.setdefault(key_of(record["path"]), number)
                 if first != number:
                     raise DataError(
-                        f"A picture must be in one part alone, but {record['path']} is in {parts[first]} and in "
-                        f"{part}; leave one of them out."
+                        f"A picture must be in one part alone, but {printable(record['path'])} is in {parts[first]} and "
+                        f"in {part}; leave one of them out."
                     )
                 file.write(to_line(record))
                 count += 1

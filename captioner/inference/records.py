@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import captioner
 from captioner.config import SearchConfig
+from captioner.data.images import printable
 from captioner.data.preprocessing import Preprocessing
 from captioner.durable import Growing
 from captioner.errors import ConfigError, DataError
@@ -110,9 +111,8 @@ class RecordStyle:
         if least is None or (caption.confidence or 0.0) >= least:
             return None, None
         how_sure = "uncertain" if caption.confidence is None else f"{caption.confidence:.2f}"
-        reason = (
-            f"{captioned.item.name}: a caption must be {least:g} sure or more, but it is {how_sure}; it is withheld."
-        )
+        name = printable(captioned.item.name)
+        reason = f"A caption must be {least:g} sure or more, but that of {name} is {how_sure}; it is withheld."
         return reason, "not sure"
 
 
@@ -161,8 +161,9 @@ class Journal:
         self._file.close()
 
     def _learn(self, origin: Record | None) -> None:
+        expected = json.loads(json.dumps(origin))  # as JSON holds it: with lists for tuples
         for record in read_records(self.path):
-            if origin is not None and record["made_by"] != json.loads(json.dumps(origin)):
+            if origin is not None and record["made_by"] != expected:
                 raise DataError(
                     f"{self.path} was made with other settings ({difference(record['made_by'], origin)}); give the "
                     "same again to go on, or choose another --out."
