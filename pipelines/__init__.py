@@ -53,6 +53,17 @@ def take_folder(out: Path, *, marker: str) -> None:
         raise DataError(f"--out must be new, empty or an earlier answer of this command, but {out} holds other things.")
 
 
+def write_text(path: Path, text: str, *, mode: str = "w") -> None:
+    """Write a text file, as open's `mode` says; its folders are made. Raises DataError when that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name that is no text is written in JSON's own escapes, and read back as it was.
+        with path.open(mode, encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
+
+
 def progress_bar() -> "Progress":
     """A progress bar on standard error."""
     from rich.console import Console

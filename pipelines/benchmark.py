@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import run
+from . import run, write_text
 
 if TYPE_CHECKING:
     from captioner.inference.captioner import Captioner
@@ -37,6 +37,8 @@ def benchmark(
 
     from captioner.inference.captioner import Captioner
 
+    if out is not None:
+        write_text(out, "", mode="a")  # says that it cannot before the minutes, not after
     torch.set_num_threads(1)
     captioner = Captioner.from_pretrained(model, device="cpu")
     tasks = _tasks(captioner, pictures)
@@ -55,8 +57,8 @@ def benchmark(
     Console().print(table)
     print(f"Plain beam search: {1000 * medians[PLAIN] / pictures:.1f} ms of processor time a picture.")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"model": captioner.name, "pictures": pictures, "ratios": figures}, indent=2))
+        told = {"model": captioner.name, "pictures": pictures, "ratios": figures}
+        write_text(out, json.dumps(told, indent=2) + "\n")
 
 
 def _tasks(captioner: "Captioner", count: int) -> dict[str, Callable[[], Any]]:

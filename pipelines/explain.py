@@ -15,7 +15,7 @@ import typer
 
 from captioner.errors import CaptionerError, ConfigError, DataError
 
-from . import options, progress_bar, run, take_folder
+from . import options, progress_bar, run, take_folder, write_text
 
 if TYPE_CHECKING:
     import datasets
@@ -101,7 +101,7 @@ def explain(
     )
     captioner.describer(steering=steering)  # refuses what no caption can obey, before the first picture
     take_folder(out, marker=INDEX)
-    (out / INDEX).touch()
+    write_text(out / INDEX, "", mode="a")
     if faithfulness is not None:
         _measure(captioner, faithfulness, split, limit, out)
         return
@@ -119,7 +119,7 @@ def _explain(captioner: "Captioner", items: "Sequence[Item]", steering: "Steerin
     from captioner.inference.explanation_page import PICTURE_SIDE
 
     failed = 0
-    _write_text(out / INDEX, "")
+    write_text(out / INDEX, "")
     for item, folder in zip(items, _folders(items), strict=True):
         record = {"path": item.name, "folder": folder, "caption": None, "error": None, "model": captioner.name}
         try:
@@ -135,7 +135,7 @@ def _explain(captioner: "Captioner", items: "Sequence[Item]", steering: "Steerin
             _write(explanation, picture, item.name, captioner.name, out / folder)
             record |= {"caption": explanation.text}
             print(f"{item.name}: {explanation.caption.hedged}")
-        _write_text(out / INDEX, json.dumps(record, ensure_ascii=False) + "\n", mode="a")
+        write_text(out / INDEX, json.dumps(record, ensure_ascii=False) + "\n", mode="a")
     return failed
 
 
@@ -170,8 +170,8 @@ def _write(explanation: "Explanation", picture: "Image.Image", name: str, model:
         raise DataError(
             f"The drawings cannot be written to {folder} ({error.strerror}); choose another --out."
         ) from error
-    _write_text(folder / "explanation.json", json.dumps(record, ensure_ascii=False) + "\n")
-    _write_text(folder / "explanation.html", page)
+    write_text(folder / "explanation.json", json.dumps(record, ensure_ascii=False) + "\n")
+    write_text(folder / "explanation.html", page)
 
 
 def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Path) -> None:
@@ -190,7 +190,7 @@ def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Pa
     _print_faithfulness(measured)
     settings = {"model": captioner.name, "data": str(data), "split": split, "limit": limit}
     text = json.dumps(measured.as_json() | {"settings": settings}, indent=2, ensure_ascii=False)
-    _write_text(out / "faithfulness.json", text + "\n")
+    write_text(out / "faithfulness.json", text + "\n")
     print(f"Written to {out / 'faithfulness.json'}.")
 
 
@@ -223,15 +223,6 @@ def _print_faithfulness(measured: "Faithfulness") -> None:
 def _add(figures: "Table", label: str, estimate: "Estimate", form: str = "{:.3f}") -> None:
     mean, low, high = (form.format(value) for value in estimate)
     figures.add_row(label, mean, f"{low} – {high}")
-
-
-def _write_text(path: Path, text: str, *, mode: str = "w") -> None:
-    try:
-        # A name that is no text is written in JSON's own escapes, and read back as it was.
-        with path.open(mode, encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
 
 
 if __name__ == "__main__":

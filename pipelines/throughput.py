@@ -16,7 +16,7 @@ import typer
 
 from captioner.errors import DataError
 
-from . import run
+from . import run, write_text
 
 if TYPE_CHECKING:
     from captioner.data.decoding import Decoded
@@ -47,6 +47,8 @@ def throughput(
     from captioner.inference.destinations import OneFile
     from captioner.inference.records import RecordStyle
 
+    if out is not None:
+        write_text(out, "", mode="a")  # says that it cannot before the minutes, not after
     processors = torch.get_num_threads()
     captioner = Captioner.from_pretrained(model, device="cpu")
     describer = captioner.describer()
@@ -133,8 +135,7 @@ def _report(seconds: dict[str, list[float]], stages: "Stages", pictures: int, ro
         figures[f"ms: {name}"] = 1000 * busy / (pictures * (rounds + 1))
         print(f"  {name:34} {figures[f'ms: {name}']:7.2f} ms a picture, beside the others")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({name: round(value, 4) for name, value in figures.items()}, indent=2) + "\n")
+        write_text(out, json.dumps({name: round(value, 4) for name, value in figures.items()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
