@@ -10,9 +10,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from captioner.inference.explanation import END_TEXT, ExplainedWord, Explanation, GateSummary
+from captioner.inference.fonts import font_for
 from captioner.inference.ledger import MemoryLedger
 
 # Where the model looked a picture is lit, elsewhere it lies in shadow: colour, and opacity at its strongest.
@@ -75,7 +76,7 @@ def draw_attention(picture: Image.Image, explanation: Explanation) -> Image.Imag
         y = 2 * _MARGIN + 40 + number // across * cell[1]
         sheet.paste(_lit(tile, word, brightest), (x, y))
         _write(brush, (x, y + tile.height + 8), _label(word.text), size=28, width=width - 70)
-        brush.text((x + width, y + tile.height + 12), f"{word.probability:.0%}", _QUIET, _font(24), anchor="ra")
+        _note(brush, (x + width, y + tile.height + 12), f"{word.probability:.0%}", 24, "ra")
     return sheet
 
 
@@ -89,11 +90,11 @@ def draw_gates(explanation: Explanation) -> Image.Image:
     for row, name in enumerate(names):
         floor = -1.0 if name == "candidate" else 0.0
         low, high = top + row * strip + strip - 30, top + row * strip + 10
-        brush.text((_MARGIN, (low + high) / 2), name, _INK, _font(28), anchor="lm")
+        brush.text((_MARGIN, (low + high) / 2), name, _INK, font_for(name, 28), anchor="lm")
         for value in (floor, 1.0):
             y = _between(low, high, value, floor)
             brush.line([(left, y), (width - _MARGIN, y)], _LINE, 2)
-            brush.text((left - 12, y), f"{value:g}", _QUIET, _font(22), anchor="rm")
+            _note(brush, (left - 12, y), f"{value:g}", 22, "rm")
         for time, word in enumerate(explanation.said):
             gate: GateSummary | None = getattr(word.gates, name, None)
             if gate is None:
@@ -115,7 +116,7 @@ def draw_ledger(ledger: MemoryLedger, explanation: Explanation) -> Image.Image:
     sheet, brush = _sheet(width, height + 2 * _MARGIN + 100, "What the memory consists of, word by word")
     top = 2 * _MARGIN + 40
     for share in (0.0, 0.5, 1.0):
-        brush.text((left - 16, top + height * (1 - share)), f"{share:.0%}", _QUIET, _font(22), anchor="rm")
+        _note(brush, (left - 16, top + height * (1 - share)), f"{share:.0%}", 22, "rm")
     shares = ledger.shares
     for time in range(len(words)):
         bottom = float(top + height)
@@ -131,8 +132,8 @@ def draw_ledger(ledger: MemoryLedger, explanation: Explanation) -> Image.Image:
     for source, name in enumerate(["the picture", *ledger.read]):
         part = height * float(shares[-1, source])
         if part >= 24 or source == 0:
-            told = name if source == 0 else f"reading {_label(name)}"
-            brush.text((width - 330, bottom - part / 2), f"{told} {part / height:.0%}", _INK, _font(24), anchor="lm")
+            told = f"{name if source == 0 else f'reading {_label(name)}'} {part / height:.0%}"
+            brush.text((width - 330, bottom - part / 2), told, _INK, font_for(told, 24), anchor="lm")
         bottom -= part
     return sheet
 
@@ -162,25 +163,25 @@ def _write_columns(
         _write_in(brush, _label(word.text), left + time * column + column // 2, y + 16, column - 8)
 
 
+def _note(brush: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: int, anchor: str) -> None:
+    """A small figure beside something, `place` where Pillow's `anchor` says."""
+    brush.text(place, text, _QUIET, font_for(text, size), anchor=anchor)
+
+
 def _write_in(brush: ImageDraw.ImageDraw, text: str, x: float, y: float, width: int) -> None:
     """One line around the middle (x, y), in letters small enough for `width` pixels."""
     size = 26
-    while size > 12 and brush.textlength(text, _font(size)) > width:
+    while size > 12 and brush.textlength(text, font_for(text, size)) > width:
         size -= 2
-    brush.text((x, y), text, _INK, _font(size), anchor="mm")
+    brush.text((x, y), text, _INK, font_for(text, size), anchor="mm")
 
 
 def _write(brush: ImageDraw.ImageDraw, place: tuple[int, int], text: str, *, size: int, width: int) -> None:
     """One line, cut to `width` pixels."""
-    font, line = _font(size), text
+    font, line = font_for(text, size), text
     while line and brush.textlength(line, font) > width:
         line = line[:-1]
     brush.text(place, line if line == text else f"{line[:-1]}…", _INK, font)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own; letters it does not know are drawn as boxes."""
-    return ImageFont.load_default(size)
 
 
 def _between(low: float, high: float, value: float, floor: float) -> float:
