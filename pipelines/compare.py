@@ -36,7 +36,7 @@ Metric = Literal["cider_d", "bleu_4", "bleu_3", "bleu_2", "bleu_1", "rouge_l"]
 
 
 def compare(
-    old: Annotated[str, typer.Argument(help="A model folder, or the word `default` for the shipped model.")],
+    old: Annotated[str, typer.Argument(help="A model folder, USER/NAME of the hub, or `default`.")],
     new: Annotated[str, typer.Argument(help="The model that may take its place, likewise.")],
     data: Annotated[Path, typer.Argument(help="A folder that `captioner prepare` wrote.")],
     split: Annotated[str, typer.Option(help="Which pictures: train, validation or test.")] = "validation",
@@ -69,8 +69,7 @@ def compare(
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
     rows = _undecoded(collection[split], limit)
-    folders = [None if name == "default" else name for name in (old, new)]
-    models = [Captioner.from_pretrained(folder, device=device, calibrated=False) for folder in folders]
+    models = [Captioner.from_pretrained(name, device=device, calibrated=False) for name in (old, new)]
     searches = [chosen_search(model.search, beam_width=beam_width) for model in models]
     take_folder(out, marker="comparison.json")
     with progress_bar() as progress:

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from captioner.errors import CaptionerError, DataError, TrainingError
+from captioner.training.events import Evaluated, MemoryShort, StepDone, StepSkipped
+from captioner.training.tracking import Service, tracking
 
 from . import run, take_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import datasets
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -43,11 +47,12 @@ def train(
     set: Annotated[list[str], typer.Option(help="Override a setting: training.epochs=3. Repeatable.")] = [],  # noqa: B006
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out where it stood.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
+    track: Annotated[Service | None, typer.Option(help="Also tell this service the figures as they come.")] = None,
 ) -> None:
     """Teach a decoder to caption the pictures of a collection; the CNN stays as it is.
 
     Ctrl-C and SIGTERM stop after the step at hand, with exit code 75; even after `kill -9` the same command with
-    --resume ends in the same model.
+    --resume ends in the same model. `report.html` in --out shows how far it is, anew after every evaluation.
     """
     from rich.console import Console
 
@@ -57,8 +62,8 @@ def train(
     first = os.environ.get("RANK", "0") == "0"
     console = Console(stderr=True, quiet=not first)
     try:
-        with join_processes(device) as (processes, device):
-            _train(recipe, data, out, start, set, resume, device, processes=processes, console=console)
+        with join_processes(device) as (processes, device), tracking(track if first else None, out) as tell:
+            _train(recipe, data, out, start, set, resume, device, processes=processes, console=console, tell=tell)
     except (Interrupted, KeyboardInterrupt) as stopped:
         console.print(str(stopped) or "Stopped; what was finished is kept: the same command with --resume goes on.")
         raise typer.Exit(STOPPED) from stopped
@@ -80,9 +85,11 @@ def _train(
     *,
     processes: "Processes",
     console: "Console",
+    tell: "Callable[[Event], None]",
 ) -> None:
     from captioner.config import load_config
     from captioner.data.collection import load_collection
+    from captioner.inference.run_page import follow_run, show_examples
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.device import choose_device
     from captioner.model.hub import find_model
@@ -102,11 +109,15 @@ def _train(
     if processes.first:
         take_folder(out, marker="metrics.jsonl")
     console.print(_summary(model, collection, old, processes))
+    examples = show_examples(collection["validation"])
     with _progress(console) as progress:
         parts = [read_features(model, collection, split, data, progress, processes) for split in _SPLITS]
         bar = progress.add_task("Training", total=None)
         for event in fit(model, *parts, folder=out, resume=resume, evaluate_first=old is not None, processes=processes):
             _show(event, bar, progress)
+            tell(event)
+            if processes.first and isinstance(event, Evaluated):
+                follow_run(out, examples)
 
 
 def new_model(config: "Config", captions: list[list[str]]) -> "CaptioningModel":
@@ -153,8 +164,6 @@ def read_features(
 
 def _show(event: "Event", bar: "TaskID", progress: "Progress") -> None:
     """One event of the run: the bar moves, and what is worth a line gets one."""
-    from captioner.training.events import Evaluated, MemoryShort, StepDone, StepSkipped
-
     match event:
         case StepDone():
             rate = event.words / event.seconds

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import ClassVar
 
 import datasets
 import numpy as np
@@ -94,6 +96,27 @@ def test_ctrl_c_while_pictures_are_looked_at_keeps_what_was_finished(
     assert "goes on" in " ".join(capsys.readouterr().err.split())
     monkeypatch.undo()
     trained(data, model_folder, tmp_path / "run")
+
+
+def test_a_run_is_followed_by_a_page_and_by_a_service_that_is_asked_for(
+    data: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Trackio:
+        told: ClassVar[list[int]] = []
+
+        def init(self, **_settings: object) -> None: ...
+        def finish(self) -> None: ...
+        def log(self, _figures: dict[str, float], *, step: int) -> None:
+            self.told.append(step)
+
+    monkeypatch.setitem(sys.modules, "trackio", Trackio())  # type: ignore[arg-type]
+    trained(data, model_folder, tmp_path / "run", track="trackio")
+    assert Trackio.told == [0, 2, 4]
+    page = (tmp_path / "run" / "report.html").read_text()
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert list(last["examples"]) == ["0.png", "1.png"]
+    assert all(caption in page for caption in last["examples"].values())
+    assert page.count("<img") == 2
 
 
 def test_a_recipe_of_another_shape_than_the_older_models_is_told(
