@@ -218,7 +218,7 @@ def caption(
                 place,
                 progress,
                 stop,
-                parts_folder=output.parts_folder,
+                parts_folder=output.take_parts_folder(),
                 model=model,
                 device=device,
                 actors=actors,

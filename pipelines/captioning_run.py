@@ -1,6 +1,5 @@
 """The work of `captioner caption` once everything is decided: on this machine, or on as many as Ray has."""
 
-import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -115,6 +114,7 @@ class CaptioningRun:
 
         job = PartJob(
             folder=parts_folder,
+            working_folder=Path.cwd(),
             model=model,
             device=device,
             search=self.describing.search,
@@ -125,7 +125,9 @@ class CaptioningRun:
             workers=self.workers or 1,
             threads=self.threads or 1,
         )
-        parts = plan_parts(itertools.islice(self.listed(), self.limit), place, job.folder, job.style.made_by)
+        parts = plan_parts(self.listed(stop), place, job.folder, job.style.made_by, limit=self.limit, stop=stop)
+        if stop():
+            return 0
         for part in caption_parts(job, parts, actors=actors, gpus=gpus):
             progress.add([None] * part.captioned + list(part.errors))
             if stop():  # the parts stay where they are

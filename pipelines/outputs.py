@@ -1,12 +1,13 @@
 """Where the captions of `captioner caption` go: what its options mean together."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from captioner.errors import ConfigError
+from captioner.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from captioner.data.listing import Item
@@ -69,11 +70,21 @@ class Output:
         """Whether captions are written into one file, and not only printed or put beside pictures."""
         return self.kept and self.format != _SIDECAR
 
-    @property
-    def parts_folder(self) -> Path:
-        """Where several machines put what they have until it is in the journal."""
+    def take_parts_folder(self) -> Path:
+        """Where several machines put what they have until it is in the journal.
+
+        Raises DataError when an earlier run has left some there, and is neither gone on with nor replaced.
+        """
         assert self.out is not None, "only what has a journal has parts"
-        return self.out.with_name(f"{self.out.name}.parts")
+        folder = self.out.with_name(f"{self.out.name}.parts")
+        if folder.exists() and self._existing == "overwrite":
+            shutil.rmtree(folder)
+        if folder.exists() and self._existing != "skip":
+            raise DataError(
+                f"There are captions in {folder} already; go on with them (--resume), replace them "
+                "(--on-existing overwrite), or choose another --out."
+            )
+        return folder
 
     def remarks(self, *, errors_before: int, left_out: int, stopped: bool) -> Iterator[str]:
         """What there is to say after a run."""
@@ -136,7 +147,7 @@ class Printed:
             caption, path = captioned.caption, captioned.item.name
             if self._style.error(captioned)[0] is not None:
                 continue
-            print(f"{path}: {self._line(caption, path)}", flush=True)
+            _print(f"{path}: {self._line(caption, path)}")
             for finding in lint_alt_text(caption.text or "") if self._alt_text else ():
                 print(f"captioner: {path} as alt text: {finding}", file=sys.stderr)
 
@@ -157,3 +168,12 @@ class Printed:
             pairs = zip(caption.candidates[0].words, caption.word_confidences, strict=True)
             how_sure += "; " + ", ".join(f"{word} {each:.2f}" for word, each in pairs if each is not None)
         return f"{told} ({how_sure})"
+
+
+def _print(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # whoever reads has had enough
+        raise
+    except OSError as error:
+        raise DataError(f"Captions cannot be written to standard output ({error.strerror}); make room there.") from error

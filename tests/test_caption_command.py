@@ -11,14 +11,19 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 import pytest
 from typer.testing import CliRunner, Result
 
 from captioner.cli import app
-from captioner.errors import CaptionerError
+from captioner.data.listing import Item
+from captioner.errors import CaptionerError, DataError
+from captioner.inference.bulk import Captioned
+from captioner.inference.caption import Candidate, Caption
+from captioner.inference.records import RecordStyle
+from pipelines.outputs import Printed
 
 
 @pytest.fixture
@@ -164,6 +169,18 @@ def test_what_contradicts_itself_is_one_sentence(
     run, pictures: list[Path], options: list[str], words: list[str]
 ) -> None:
     refused(run(pictures[0], *options), *words)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="There is no disk here that is always full.")
+def test_a_full_disk_behind_standard_output_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+    monkeypatch.setattr(sys, "stdout", full)
+    printed = Printed(RecordStyle({}), confidence=False, words=False, alt_text=False)
+    caption = Caption((Candidate("A dog.", 0.0, ("a", "dog")),))
+    with pytest.raises(DataError, match=r"^Captions cannot be written to standard output \(No space left"):
+        printed.write([Captioned(Item("a.jpg", PurePosixPath("a.jpg"), b""), caption, None)])
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run, pictures: list[Path], tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from captioner.inference.destinations import OneFile
 from captioner.inference.ray_engine import PartCaptioner, PartJob, caption_parts, gather, plan_parts
 from captioner.inference.records import RecordStyle, made_by, read_records
 from captioner.text.steering import Steering
+from pipelines.outputs import Output
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def job(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     return PartJob(
         folder=tmp_path / "captions.jsonl.parts",
+        working_folder=tmp_path,
         model=model_folder,
         device="cpu",
         search=captioner.search,
@@ -87,6 +91,48 @@ def test_a_plan_leaves_out_what_is_done(job: PartJob, folder: Path, tmp_path: Pa
     place = destination(job, tmp_path)
     assert plan_parts(list_items([folder]), place, job.folder, job.style.made_by) == 2  # of three pictures
     place.close()
+
+
+def test_a_limit_counts_what_is_not_done_yet(job: PartJob, folder: Path, tmp_path: Path) -> None:
+    command(folder, "--model", job.model, "--out", tmp_path / "captions.jsonl", "--limit", "2", "--device", "cpu")
+    place = destination(job, tmp_path)
+    parts = plan_parts(list_items([folder]), place, job.folder, job.style.made_by, limit=1)
+    assert PartCaptioner(job)({"part": [0]})["errors"] == ['["not a picture"]']  # the third
+    assert parts == 1
+    place.close()
+
+
+def test_a_plan_cut_short_is_made_anew(job: PartJob, folder: Path, tmp_path: Path) -> None:
+    """Nor does what an earlier plan has left behind stand for what is in the new one."""
+    place = destination(job, tmp_path)
+    origin = job.style.made_by
+    assert plan_parts(itertools.islice(list_items([folder]), 2), place, job.folder, origin, stop=lambda: True) == 0
+    (job.folder / "00000000.jsonl").write_text("left")
+    assert plan_parts(list_items([folder]), place, job.folder, origin) == 3
+    assert not (job.folder / "00000000.jsonl").exists()
+    place.close()
+
+
+def test_names_begin_where_the_run_does(
+    job: PartJob, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    place = destination(job, tmp_path)
+    plan_parts(list_items(["0.png"]), place, job.folder, job.style.made_by)
+    monkeypatch.chdir(tmp_path)
+    told = PartCaptioner(replace(job, working_folder=folder))({"part": [0]})
+    assert told["captioned"] == [1]
+    place.close()
+
+
+def test_parts_left_behind_are_gone_on_with_or_replaced(tmp_path: Path) -> None:
+    left = tmp_path / "a.jsonl.parts"
+    left.mkdir()
+    assert Output(tmp_path / "a.jsonl", None, None, resume=True).take_parts_folder() == left
+    with pytest.raises(DataError, match="--resume"):
+        Output(tmp_path / "a.jsonl", None, None, resume=False).take_parts_folder()
+    assert Output(tmp_path / "a.jsonl", None, "overwrite", resume=False).take_parts_folder() == left
+    assert not left.exists()
 
 
 def test_a_plan_that_is_there_is_gone_on_with(job: PartJob, folder: Path, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def merge_journals(parts: Sequence[Path], out: Path) -> int:
                 first = seen.setdefault(key_of(record["path"]), number)
                 if first != number:
                     raise DataError(
-                        f"A picture must be in one part alone, but {printable(record['path'])} is in {parts[first]} and "
-                        f"in {part}; leave one of them out."
+                        f"A picture must be in one part alone, but {printable(record['path'])} is in {parts[first]} "
+                        f"and in {part}; leave one of them out."
                     )
                 file.write(to_line(record))
                 count += 1

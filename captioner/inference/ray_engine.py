@@ -16,7 +16,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class PartJob:
 
     folder: Path
     """Where the parts are: on a file system that all machines share."""
+    working_folder: Path
+    """Where names begin that do not begin at the root, the parts' and the model's among them."""
     model: Path | None
     device: str | None
     search: SearchConfig
@@ -59,6 +61,7 @@ class PartCaptioner:
     def __init__(self, job: PartJob) -> None:
         import torch
 
+        os.chdir(job.working_folder)  # that of a process of Ray is anywhere
         torch.set_num_threads(job.threads)
         self._job = job
         captioner = Captioner.from_pretrained(job.model, device=job.device)
@@ -92,11 +95,19 @@ class PartDone:
     """Their kinds."""
 
 
-def plan_parts(items: Iterable[Item], destination: OneFile, folder: Path, origin: Record) -> int:
-    """Write down, in parts, everything that `destination` has no answer for; how many parts there are.
+def plan_parts(
+    items: Iterable[Item],
+    destination: OneFile,
+    folder: Path,
+    origin: Record,
+    *,
+    limit: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Write down, in parts, everything that `destination` has no answer for, at most `limit`; how many parts there are.
 
-    A plan that is there already is gone on with. Raises DataError when it was made for other settings, or cannot be
-    written.
+    A plan that is there already is gone on with; one that `stop` cuts short is none. Raises DataError when it was made
+    for other settings, or cannot be written.
     """
     plan = folder / _PLAN
     if plan.exists():
@@ -107,11 +118,14 @@ def plan_parts(items: Iterable[Item], destination: OneFile, folder: Path, origin
             )
         return int(kept["parts"])
     folder.mkdir(parents=True, exist_ok=True)
-    undone = (item for item in items if not destination.done(item))
+    undone = itertools.islice((item for item in items if not destination.done(item)), limit)
     parts = 0
     while names := list(itertools.islice(undone, _PART)):
+        _records_of(folder, parts).unlink(missing_ok=True)  # of an earlier plan, taken away but for this
         write_whole(_names_of(folder, parts), "".join(f"{_line(item)}\n" for item in names))
         parts += 1
+    if stop():
+        return 0
     write_whole(plan, json.dumps({"parts": parts, "made_by": origin}))
     return parts
 
