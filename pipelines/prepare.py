@@ -111,6 +111,7 @@ def prepare(
         images=None if images is None else images.expanduser(),
         columns=Columns(image_column, tuple(caption_column or ()), split_column),
         encoding=encoding,
+        resplit=resplit,
     )
     rows = _rows(source, place, format, {name: value for name, value in drawing.items() if value is not None})
     out = out.expanduser().resolve()
@@ -168,7 +169,7 @@ def _rows(source: str, place: "Place", format_name: str | None, drawing: dict[st
     if source.startswith("hf:"):
         if format_name is not None:
             raise ConfigError(f"--format belongs to a folder, but the source is {source}: leave it out.")
-        return hub_rows(source.removeprefix("hf:"), place.columns)
+        return hub_rows(source.removeprefix("hf:"), place.columns, resplit=place.resplit)
     if format_name is None:
         format_name = sources.recognise(place)
         others = sources.others(place, format_name)

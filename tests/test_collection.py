@@ -319,7 +319,9 @@ def test_the_report_names_everything_dropped(tmp_path):
 
 def test_a_collection_of_which_nothing_is_left_says_why(tmp_path):
     folder = flickr8k(tmp_path / "f", tokens="a.jpg,0,a caption\n")
-    with pytest.raises(DataError, match="3 x listed in a split but has no captions"):
+    with pytest.raises(
+        DataError, match=r"3 x listed in a split but has no captions \(picture, such as a.jpg\).*--resplit help\."
+    ):
         prepared(folder, tmp_path)
 
 

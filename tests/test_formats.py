@@ -14,8 +14,8 @@ from pyarrow import parquet
 
 from captioner.data.collection import build
 from captioner.data.formats.place import Place
-from captioner.data.rows import Dropped
-from captioner.data.sources import recognise
+from captioner.data.rows import Dropped, Row
+from captioner.data.sources import read_rows, recognise
 from captioner.errors import DataError
 from tests.layouts import captions, flickr8k, jpeg, pictures, prepared, read, reasons, write_json
 
@@ -418,6 +418,40 @@ def test_a_split_that_nobody_knows_and_a_picture_in_two_splits_are_told(tmp_path
         "listed in two splits": ["a.jpg"],
         "nobody captioned it": ["b.jpg"],
     }
+
+
+def test_one_line_for_two_splits_is_a_picture_in_two_splits(tmp_path):
+    pictures(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "t.csv").write_text("image,caption,split\na.jpg,a dog,train\na.jpg,a dog,val\nb.jpg,a cat,val\n")
+    result = prepared(tmp_path, tmp_path)
+    assert result.report.pictures == {"train": 1, "validation": 1}
+    assert reasons(result.report.dropped) == {"listed in two splits": ["a.jpg"]}
+
+
+def test_splits_that_are_passed_over_need_not_be_known(tmp_path):
+    pictures(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "t.csv").write_text("image,caption,split\na.jpg,a dog,fold1\na.jpg,it runs,fold2\nb.jpg,a cat,val\n")
+    assert list(read_rows(Place(tmp_path, resplit=True))) == [
+        Row(None, "a.jpg", (tmp_path / "a.jpg").resolve(), ("a dog", "it runs")),
+        Row(None, "b.jpg", (tmp_path / "b.jpg").resolve(), ("a cat",)),
+    ]
+
+
+def test_lines_of_json_may_differ_in_their_columns(tmp_path):
+    pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    lines = [
+        {"file_name": "a.jpg", "caption": "a dog"},
+        {"file_name": "b.jpg", "captions": ["a cat", "it sits"]},
+        {"file_name": "c.jpg"},
+    ]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert captions(tmp_path) == {"a.jpg": (None, "a dog"), "b.jpg": (None, "a cat", "it sits"), "c.jpg": (None,)}
+
+
+def test_the_line_ends_of_old_macs_are_line_ends(tmp_path):
+    pictures(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "results_20130124.token").write_bytes(b"a.jpg#0\ta dog\rb.jpg#0\ta cat\r")
+    assert captions(tmp_path) == {"a.jpg": (None, "a dog"), "b.jpg": (None, "a cat")}
 
 
 def test_columns_of_other_names_can_be_told(tmp_path):

@@ -260,7 +260,9 @@ def test_a_folder_of_two_formats_is_told_so(tmp_path, capsys):
 
 def test_the_hub_is_asked_for_what_is_called_hf(tmp_path, monkeypatch):
     rows = list(sources.shapes_rows({"train": 5}, size=32, seed=0))
-    monkeypatch.setattr(huggingface, "hub_rows", lambda name, columns: iter(rows) if name == "user/name" else iter(()))
+    monkeypatch.setattr(
+        huggingface, "hub_rows", lambda name, columns, resplit: iter(rows) if name == "user/name" else iter(())
+    )
     prepare("hf:user/name", out=tmp_path / "out", limit=3, keep_lookalikes=True)
     assert sum(map(len, collection.load_collection(tmp_path / "out").values())) == 3
     with pytest.raises(ConfigError, match="--format belongs to a folder, but the source is hf:user/name"):

@@ -208,7 +208,9 @@ def _nothing_left(losses: list[Dropped]) -> str:
         f"{count:,} x {reason} ({unit}, such as {first[unit, reason]})"
         for (unit, reason), count in reasons.most_common(3)
     )
-    help_ = "; where names or letters are not understood, --images and --encoding help" if losses else ""
+    help_ = (
+        "; where names, letters or splits are not understood, --images, --encoding and --resplit help" if losses else ""
+    )
     return (
         f"A collection must have at least one captioned picture, but nothing was left here: {told or 'no pictures'}"
         f"{help_}."

@@ -30,15 +30,15 @@ def rows(place: Place) -> Rows:
     yield from _rows_of(saved, place, str(place.path))
 
 
-def hub_rows(name: str, columns: Columns) -> Rows:
-    """Every row of a data set of the hub, `user/name` or `user/name:configuration`.
+def hub_rows(name: str, columns: Columns, *, resplit: bool = False) -> Rows:
+    """Every row of a data set of the hub, `user/name` or `user/name:configuration`; `resplit` as in `Place`.
 
     Raises DataError when there is no network, no such data set, or it has no pictures with captions.
     """
     repository, _, configuration = name.partition(":")
     try:
         streamed = datasets.load_dataset(repository, configuration or None, streaming=True)
-        yield from _rows_of(streamed, Place(Path(), columns=columns), f"hf:{name}")
+        yield from _rows_of(streamed, Place(Path(), columns=columns, resplit=resplit), f"hf:{name}")
     except (DataError, GeneratorExit):
         raise
     except Exception as error:  # a network can fail in more ways than anyone lists
@@ -55,10 +55,10 @@ def _rows_of(loaded: Any, place: Place, where: str) -> Rows:
     for name, part in parts.items():
         # A data set that has but one part calls it train, whatever it holds.
         split = split_named(name) if len(parts) > 1 else None
-        if len(parts) > 1 and split is None:
+        if len(parts) > 1 and split is None and not place.resplit:
             yield Dropped("picture", f"all of {name}", "unknown split", fault=False)
             continue
-        gathered = Gathered(Pictures(place.images) if place.images else None)
+        gathered = Gathered(Pictures(place.images) if place.images else None, resplit=place.resplit)
         yield from gathered.add(_records(part, f"{where}, {name}"), place.columns, label=name or "row", split=split)
         yield from gathered.rows()
 

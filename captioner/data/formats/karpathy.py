@@ -37,7 +37,7 @@ def rows(place: Place) -> Rows:
         path = pictures.find(name, near=text_in(told.get("filepath")) or "")
         if isinstance(path, str):
             used.add(path)
-        if split_named(split) is None:
+        if split_named(split) is None and not place.resplit:
             yield Dropped("picture", name, "unknown split", split)
         elif isinstance(path, Dropped):
             yield path

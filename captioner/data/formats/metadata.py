@@ -26,7 +26,7 @@ def rows(place: Place) -> Rows:
             f"A collection of the format metadata must hold {' or '.join(_NAMES)} beside its pictures, but "
             f"{place.path} holds none: write one."
         )
-    gathered = Gathered(Pictures(place.picture_root))
+    gathered = Gathered(Pictures(place.picture_root), resplit=place.resplit)
     for file in files:
         below = file.relative_to(place.folder)
         near, label = below.parent.as_posix(), below.with_suffix("").as_posix()

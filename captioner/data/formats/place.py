@@ -23,15 +23,16 @@ class Columns:
 class Place:
     """Where a collection lies, and what cannot be seen from it.
 
-    `path` is a folder or one file of a collection (a `hub` collection's is its name); `images` is the folder that
-    picture names start from, where it is not the collection's own; `encoding` is that of text without a byte order
-    mark.
+    `path` is a folder or one file of a collection; `images` is the folder that picture names start from, where it is
+    not the collection's own; `encoding` is that of text without a byte order mark. With `resplit` the splits that the
+    collection names do not matter, so that one nobody knows is no fault.
     """
 
     path: Path
     images: Path | None = None
     columns: Columns = Columns()
     encoding: str = "utf-8"
+    resplit: bool = False
 
     @property
     def folder(self) -> Path:

@@ -40,7 +40,7 @@ def rows(place: Place) -> Rows:
             f"caption in every row, but {place.path} holds none: name the columns, or the file itself."
         )
     pictures = Pictures(place.picture_root)
-    gathered = Gathered(pictures)
+    gathered = Gathered(pictures, resplit=place.resplit)
     for file in files:
         found, below = records(file, place.encoding), file.relative_to(place.folder)
         yield from gathered.add(found, place.columns, label=below.with_suffix("").as_posix(), split=_split_of(below))
@@ -54,8 +54,9 @@ class Gathered:
     `pictures` only what holds its own bytes is found.
     """
 
-    def __init__(self, pictures: Pictures | None) -> None:
+    def __init__(self, pictures: Pictures | None, *, resplit: bool) -> None:
         self._pictures = pictures
+        self._resplit = resplit
         self._captions: dict[tuple[str | None, str], list[str]] = {}
         self._lost: set[str] = set()
 
@@ -69,30 +70,34 @@ class Gathered:
         """
         here: Found | None = None
         missing: DataError | None = None
-        seen: set[tuple[str, tuple[str, ...]]] = set()
+        names: tuple[str, ...] = ()
+        seen: set[tuple[str | None, str, tuple[str, ...]]] = set()
         for number, record in enumerate(found):
             if isinstance(record, Dropped):
                 yield record
                 continue
             place, cells = record
-            try:
-                here = here or find_columns(cells, columns, place)
-            except DataError as error:
-                missing = missing or error
+            if tuple(cells) != names:  # lines of JSON may differ
+                names = tuple(cells)
+                try:
+                    here = find_columns(cells, columns, place)
+                except DataError as error:
+                    missing = missing or error
+            if here is None:
                 yield Dropped("caption", place, "row without the columns")
                 continue
             name, captions = picture_in(cells.get(here.image)), _captions(cells, here)
-            own, unknown = _own_split(cells, here.split, split)
+            own, unknown = (None, None) if self._resplit else _own_split(cells, here.split, split)
             if name is None:
                 yield Dropped("caption", place, "names no picture")
             elif unknown is not None:
                 yield Dropped("picture", name if isinstance(name, str) else place, "unknown split", unknown)
             elif isinstance(name, bytes):
                 yield Row(own, text_in(cells.get("image_id")) or f"{label}-{number:06}", name, captions)
-            elif len(captions) == 1 and (name, captions) in seen:
+            elif len(captions) == 1 and (own, name, captions) in seen:
                 yield Dropped("caption", place, "line given twice")
             else:
-                seen.add((name, captions))
+                seen.add((own, name, captions))
                 yield from self._put(name, own, captions, near)
         if here is None and missing is not None:
             raise missing

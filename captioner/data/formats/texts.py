@@ -55,8 +55,11 @@ def opened(file: Path, encoding: str, newline: str) -> TextIO:
 def lines(file: Path, encoding: str = "utf-8") -> Iterator[str]:
     """The lines of a text file, without their ends."""
     with opened(file, encoding, newline="\n") as text:
-        for line in text:
-            yield line.rstrip("\r\n")
+        for number, line in enumerate(text):
+            if number or line.endswith("\n"):
+                yield line.rstrip("\r\n")
+            else:  # the only one, unless it has the line ends of old Macs
+                yield from line.rstrip("\r").split("\r")
 
 
 def json_document(file: Path, encoding: str = "utf-8") -> Any:
