@@ -176,4 +176,6 @@ def _print(line: str) -> None:
     except BrokenPipeError:  # whoever reads has had enough
         raise
     except OSError as error:
-        raise DataError(f"Captions cannot be written to standard output ({error.strerror}); make room there.") from error
+        raise DataError(
+            f"Captions cannot be written to standard output ({error.strerror}); make room there."
+        ) from error
