@@ -529,6 +529,7 @@ def test_every_line_of_a_sidecar_is_a_caption(tmp_path):
     (tmp_path / "val" / "c.webp.txt").write_bytes(b"A bird.\ncaf\xe9\n")
     (tmp_path / "e.txt").write_bytes(b"")
     (tmp_path / "README.txt").write_text("about these pictures")
+    (tmp_path / "train" / "gone.txt").write_text("A fish.")
     assert recognised(tmp_path) == "sidecars"
     rows, dropped = read(tmp_path)
     assert {name: (row.split, *row.captions) for name, row in rows.items()} == {
@@ -540,6 +541,7 @@ def test_every_line_of_a_sidecar_is_a_caption(tmp_path):
     assert reasons(dropped) == {
         "not text of the expected encoding": ["c.webp.txt, line 2"],
         "nobody captioned it": ["d.jpg"],
+        "text file without a picture": ["README.txt", "train/gone.txt"],
     }
 
 

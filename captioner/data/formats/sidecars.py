@@ -17,14 +17,15 @@ _SUFFIXES = (".txt", ".caption")
 
 
 def rows(place: Place) -> Rows:
-    """Every picture that has a sidecar."""
+    """Every picture that has a sidecar; text files that no picture goes with are told."""
     pictures = Pictures(place.picture_root)
-    used = set()
+    used, sidecars = set(), set()
     for relative in pictures:
         sidecar = _sidecar(pictures[relative])
         if sidecar is None:
             continue
         used.add(relative)
+        sidecars.add(sidecar)
         captions = []
         for number, line in enumerate(texts.lines(sidecar, place.encoding), start=1):
             if texts.undecodable(line):
@@ -33,6 +34,10 @@ def rows(place: Place) -> Rows:
                 captions.append(line)
         yield Row(split_of_path(relative), relative, pictures[relative], tuple(captions))
     yield from pictures.unused(used)
+    for file in sorted(file for suffix in _SUFFIXES for file in pictures.root.rglob(f"*{suffix}")):
+        below = file.relative_to(pictures.root)
+        if sidecars and file not in sidecars and not any(part.startswith(".") for part in below.parts):
+            yield Dropped("picture", below.as_posix(), "text file without a picture", fault=False)
 
 
 def _sidecar(picture: Path) -> Path | None:
