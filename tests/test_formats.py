@@ -588,6 +588,12 @@ def test_members_of_one_name_are_a_picture_and_its_captions(tmp_path):
     }
 
 
+def test_a_mask_beside_a_picture_is_not_taken_for_it(tmp_path):
+    shard(tmp_path / "0.tar", {"1.mask.png": jpeg(0), "1.jpg": jpeg(1), "1.txt": b"a dog"})
+    rows, _ = read(tmp_path)
+    assert [(row.image, row.captions) for row in rows.values()] == [(jpeg(1), ("a dog",))]
+
+
 def test_an_archive_of_pictures_beside_a_table_is_not_taken_for_shards(tmp_path):
     pictures(tmp_path, "a.jpg")
     shard(tmp_path / "images.tar", {"images/a.jpg": jpeg(0), "images/b.jpg": jpeg(1)})

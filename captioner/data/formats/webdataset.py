@@ -65,8 +65,9 @@ def _rows_of(sample: Sample, shard: str, split: str | None) -> Rows:
 
 
 def _picture(sample: Sample) -> str | None:
-    """The suffix of the sample's picture."""
-    return next((suffix for suffix in sample.files if f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES), None)
+    """The suffix of the sample's picture: `jpg` goes before `mask.png`, whichever comes first."""
+    pictures = [suffix for suffix in sample.files if f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES]
+    return min(pictures, key=lambda suffix: suffix.count("."), default=None)
 
 
 def _shards(path: Path) -> list[Path]:
