@@ -5,6 +5,7 @@ captioner compare default runs/mine/best data/mine --split test --gate --min-gai
 """
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from captioner.errors import DataError
+from captioner.errors import ConfigError, DataError
 
 from . import progress_bar, run, take_folder
 from .options import chosen_search
@@ -65,6 +66,8 @@ def compare(
     from captioner.inference.captioner import Captioner
     from captioner.inference.comparison_page import refusal
 
+    if not math.isfinite(min_gain):
+        raise ConfigError(f"--min-gain must be a finite number, not {min_gain}.")
     collection = load_collection(data)
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")

@@ -62,8 +62,6 @@ class Comparison:
     """By gain, the greatest loss first."""
     failed: tuple[Failed, ...]
     """Pictures that could not be read; they are in no score."""
-    looked_once: bool
-    """Whether both models have the same CNN, so that it looked at each picture once for both."""
 
     @property
     def changed(self) -> list[Compared]:
@@ -129,8 +127,8 @@ def compare(
 ) -> Comparison:
     """Caption the picture of every row with both models and judge both by the row's captions.
 
-    Words are those of the new model's vocabulary's units, for both. A caption that one search does not find counts as
-    one without words.
+    Where both have the same CNN, it looks at each picture once for both. Captions are taken apart in the units of the
+    new model's vocabulary, for both. A caption that a search does not find counts as one without words.
 
     Args:
         old: the model that is in use.
@@ -161,7 +159,7 @@ def compare(
     if not said:
         why = f"the first error: {failed[0].error}" if failed else "choose a split that is not empty."
         raise DataError(f"At least one picture must be captioned, but none of {len(failed)} was; {why}")
-    return _judge(said, failed, new, looked_once=looked_once)
+    return _judge(said, failed, new)
 
 
 def _look(
@@ -188,11 +186,10 @@ def _tell(describer: Describer, encoded: Encoded) -> list[str]:
     return [caption.text or "" for caption in describer.describe(encoded)]
 
 
-def _judge(said: Sequence[_Said], failed: Sequence[Failed], new: Captioner, *, looked_once: bool) -> Comparison:
+def _judge(said: Sequence[_Said], failed: Sequence[Failed], new: Captioner) -> Comparison:
     normalise = new.model.vocabulary.normalise
-    before, after = (
-        [normalise(caption) for caption in side] for side in zip(*((s.old, s.new) for s in said), strict=True)
-    )
+    before = [normalise(picture.old) for picture in said]
+    after = [normalise(picture.new) for picture in said]
     references = [[normalise(reference) for reference in picture.row.captions] for picture in said]
     cider_d = CiderD(references)
     each = zip(said, before, after, *(100 * cider_d.score(words, references) for words in (before, after)), strict=True)
@@ -212,5 +209,4 @@ def _judge(said: Sequence[_Said], failed: Sequence[Failed], new: Captioner, *, l
         changes=changes(before, after, references),
         pictures=tuple(sorted(pictures, key=lambda picture: (picture.gain, picture.image_id))),
         failed=tuple(failed),
-        looked_once=looked_once,
     )
