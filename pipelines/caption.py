@@ -36,14 +36,17 @@ def caption(
     ] = None,
     samples: Annotated[bool, typer.Option("--samples", help="The sample photographs.", rich_help_panel=_INPUT)] = False,
     include: Annotated[
-        list[str] | None, typer.Option(help="Only pictures whose path matches; repeatable.", rich_help_panel=_INPUT)
+        list[str] | None, typer.Option(help="Only what matches, such as '*.png'; repeatable.", rich_help_panel=_INPUT)
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="No pictures whose path matches; repeatable.", rich_help_panel=_INPUT)
+        list[str] | None, typer.Option(help="Nothing that matches; repeatable.", rich_help_panel=_INPUT)
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.", rich_help_panel=_INPUT)] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many, those done before not counted.", rich_help_panel=_INPUT)
+    ] = None,
     shard: Annotated[
-        str | None, typer.Option(help="Only share I of N: I/N, counted from 1.", rich_help_panel=_INPUT)
+        str | None,
+        typer.Option(help="Only one of N shares, such as 3/8; `captioner merge` joins them.", rich_help_panel=_INPUT),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on with what arrives, until Ctrl-C.", rich_help_panel=_INPUT)
@@ -52,7 +55,10 @@ def caption(
         bool, typer.Option("--dry-run", help="Only tell which pictures would be captioned.", rich_help_panel=_INPUT)
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="A file, or a folder for some formats.", rich_help_panel=_OUTPUT)
+        Path | None,
+        typer.Option(
+            help="The file to write; for imagefolder, webdataset and sidecar a folder.", rich_help_panel=_OUTPUT
+        ),
     ] = None,
     format: Annotated[
         str | None,
@@ -62,33 +68,48 @@ def caption(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --out where it stands.", rich_help_panel=_OUTPUT)
+        bool,
+        typer.Option("--resume", help="Go on with --out: caption what it does not hold yet.", rich_help_panel=_OUTPUT),
     ] = False,
     on_existing: Annotated[
         Existing | None,
         typer.Option(
-            help="What to do about captions that are there; sidecars are skipped if not said.", rich_help_panel=_OUTPUT
+            help="What to do about captions that are there; if not said, sidecars are skipped, files refused.",
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
     candidates: Annotated[
-        int | None, typer.Option(min=1, help="Captions in each record.", rich_help_panel=_OUTPUT)
+        int | None,
+        typer.Option(
+            min=1, help="Captions in each record; if not given, as many as the beam is wide.", rich_help_panel=_OUTPUT
+        ),
     ] = None,
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, help="Withhold less sure captions.", rich_help_panel=_OUTPUT)
     ] = None,
     prefix: Annotated[str, typer.Option(help="Text before each caption.", rich_help_panel=_WORDING)] = "",
-    suffix: Annotated[str, typer.Option(help="Text after it.", rich_help_panel=_WORDING)] = "",
+    suffix: Annotated[str, typer.Option(help="Text after each caption.", rich_help_panel=_WORDING)] = "",
     template: Annotated[
-        str, typer.Option(help="With {caption}, {confidence}, {name}, {folder}.", rich_help_panel=_WORDING)
+        str,
+        typer.Option(
+            help="What is told; {caption}, {confidence}, {name}, {folder} are filled in.", rich_help_panel=_WORDING
+        ),
     ] = "{caption}",
     confidence: Annotated[
-        bool, typer.Option("--confidence", help="Tell how sure each caption is.", rich_help_panel=_WORDING)
+        bool,
+        typer.Option(
+            "--confidence", help="Print how sure each caption is; records always tell.", rich_help_panel=_WORDING
+        ),
     ] = False,
     word_confidence: Annotated[
-        bool, typer.Option("--word-confidence", help="And each of its words.", rich_help_panel=_WORDING)
+        bool,
+        typer.Option("--word-confidence", help="Tell how sure each word is, in records too.", rich_help_panel=_WORDING),
     ] = False,
     alt_text: Annotated[
-        bool, typer.Option("--alt-text", help="Tell what speaks against it as alt text.", rich_help_panel=_WORDING)
+        bool,
+        typer.Option(
+            "--alt-text", help="Print what speaks against each caption as alt text.", rich_help_panel=_WORDING
+        ),
     ] = False,
     forbid: options.Forbid = None,
     require: options.Require = None,
@@ -122,8 +143,10 @@ def caption(
     engine: Annotated[
         Engine, typer.Option(help="This machine, or Ray Data with --out on a shared disk.", rich_help_panel=_WORK)
     ] = "local",
-    actors: Annotated[int, typer.Option(min=1, help="With ray: models at work.", rich_help_panel=_WORK)] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="With ray: of each actor.", rich_help_panel=_WORK)] = 0.0,
+    actors: Annotated[
+        int, typer.Option(min=1, help="With ray: how many processes caption, each with a model.", rich_help_panel=_WORK)
+    ] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="With ray: GPUs for each of them.", rich_help_panel=_WORK)] = 0.0,
 ) -> None:
     """Print `path: caption` for every picture, or write them with --out or as sidecars.
 

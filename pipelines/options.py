@@ -18,36 +18,47 @@ Require = Annotated[
 ]
 Beginning = Annotated[str | None, typer.Option(help="How every caption begins.", rich_help_panel=_PANEL)]
 
-MinLength = Annotated[int | None, typer.Option(min=0, help="In words.", rich_help_panel=_PANEL)]
-MaxLength = Annotated[int | None, typer.Option(min=1, help="In words.", rich_help_panel=_PANEL)]
+MinLength = Annotated[int | None, typer.Option(min=0, help="Fewest words of a caption.", rich_help_panel=_PANEL)]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Most words of a caption.", rich_help_panel=_PANEL)]
 NoRepeatNgram = Annotated[
-    int | None, typer.Option(min=0, help="Say no so many words twice; 0: may.", rich_help_panel=_PANEL)
+    int | None, typer.Option(min=0, help="Say no so many words in a row twice; 0 allows it.", rich_help_panel=_PANEL)
 ]
 
 BeamWidth = Annotated[
-    int | None, typer.Option(min=1, help="As stored with the model if not given.", rich_help_panel=_PANEL)
+    int | None,
+    typer.Option(
+        min=1,
+        help="How many sentences are pursued at a time; the model's own number if not given.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 LengthExponent = Annotated[
     float | None, typer.Option(min=0, help="0 favours short captions, 1 long ones.", rich_help_panel=_PANEL)
 ]
 Groups = Annotated[
-    int | None, typer.Option(min=1, help="Diverse beam search: groups of beams.", rich_help_panel=_PANEL)
+    int | None,
+    typer.Option(min=1, help="Diverse beam search: into how many groups the beam is split.", rich_help_panel=_PANEL),
 ]
 Diversity = Annotated[
     float | None, typer.Option(min=0, help="How much the groups avoid each other.", rich_help_panel=_PANEL)
 ]
 
 Temperature = Annotated[
-    float | None, typer.Option(help="Draw at random: below 1 bolder, above 1 wilder.", rich_help_panel=_PANEL)
+    float | None,
+    typer.Option(
+        help="Draw words at random: below 1 the likely ones more, above 1 less often.", rich_help_panel=_PANEL
+    ),
 ]
 TopK = Annotated[
-    int | None, typer.Option(min=0, help="Draw from so many likeliest words; 0: from all.", rich_help_panel=_PANEL)
+    int | None, typer.Option(min=0, help="Draw words from so many likeliest; 0: from all.", rich_help_panel=_PANEL)
 ]
 TopP = Annotated[
-    float | None, typer.Option(help="Draw from words that together have this probability.", rich_help_panel=_PANEL)
+    float | None,
+    typer.Option(help="Draw words from the likeliest that together have this probability.", rich_help_panel=_PANEL),
 ]
 Seed = Annotated[
-    int | None, typer.Option(min=0, help="Draw at random, the same again for the same seed.", rich_help_panel=_PANEL)
+    int | None,
+    typer.Option(min=0, help="Draw words at random, the same again for the same seed.", rich_help_panel=_PANEL),
 ]
 
 _SEARCHING = ("beam_width", "length_exponent", "groups", "diversity")
