@@ -69,19 +69,17 @@ def test_the_commands_explain_and_steer(folder: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_way_to_ones_own_model_works_word_for_word(folder: Path) -> None:
-    flickr8k = folder / "path" / "to" / "flickr8k"
-    (flickr8k / "images").mkdir(parents=True)
-    captions = []
-    for number in range(12):
-        pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(flickr8k / "images" / f"{number}.jpg")
-        captions += [f"{number}.jpg#{place}\t{SENTENCES[place]} .\n" for place in range(3)]
-    (flickr8k / "Flickr8k.token.txt").write_text("".join(captions))
-    (flickr8k / "Flickr_8k.trainImages.txt").write_text("".join(f"{number}.jpg\n" for number in range(8)))
-    (flickr8k / "Flickr_8k.devImages.txt").write_text("".join(f"{number}.jpg\n" for number in range(8, 12)))
-    for command in commands("captioner prepare path/to/flickr8k"):
-        run_in(folder, command)
-    assert (folder / "out" / "flickr8k" / "report.html").exists()
+    pictures = folder / "path" / "to" / "pictures"
+    pictures.mkdir(parents=True)
+    with (pictures / "metadata.jsonl").open("w") as lines:
+        for number in range(12):
+            pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(pictures / f"{number}.jpg")
+            lines.write(json.dumps({"file_name": f"{number}.jpg", "caption": SENTENCES[number % 3]}) + "\n")
+    told = [run_in(folder, command) for command in commands("captioner prepare path/to/pictures")]
+    assert (folder / "data" / "mine" / "preview.html").exists()
+    assert (folder / "runs" / "mine" / "report.html").exists()
+    assert told[-1].startswith("dog.jpg: ")
 
 
 def test_make_demo_and_make_test_do_what_they_say() -> None:
