@@ -38,7 +38,10 @@ class EncoderConfig:
     name: str = "tf_efficientnet_lite2"
     """Any CNN of `timm`, or `torchvision/NAME` for one of torchvision's."""
     weights: str = "packaged"
-    """`packaged` (a pip package carries them), `pretrained` (fetched), `random`, or a file of weights."""
+    """`packaged` (a pip package carries them), `pretrained` (fetched), `random`, or a file of weights.
+
+    `tuned` in a model whose CNN was trained too: the model's own.
+    """
     size: int = 224
     """Pictures are resized to this many pixels square."""
     mirrored: bool = True
@@ -76,6 +79,10 @@ class TrainingConfig:
     """Compute a batch in parts of so many pictures in each process: less memory, the same gradient."""
     learning_rate: float = 5e-4
     """The highest rate: reached after the warm-up, then lowered along a cosine to zero."""
+    tuned_blocks: int = 0
+    """How many of the CNN's last blocks learn too; its batch statistics and the blocks before them never change."""
+    encoder_learning_rate: float = 5e-5
+    """The highest rate of those blocks."""
     warmup_steps: int = 200
     weight_decay: float = 0.0
     clip_norm: float = 1.0

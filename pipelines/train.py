@@ -3,6 +3,7 @@
 captioner train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k
 captioner train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k --resume
 captioner train configs/custom.toml --data data/mine --from default --out runs/mine
+captioner train configs/custom-cnn.toml --data data/mine --from runs/mine/best --out runs/mine-cnn
 torchrun --nproc-per-node=2 -m captioner.pipelines.train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k
 """
 
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     import datasets
     from rich.console import Console
     from rich.progress import Progress, TaskID
+    from torch import nn
 
     from captioner.config import Config
     from captioner.data.features import CaptionedFeatures
     from captioner.model.captioning import CaptioningModel
+    from captioner.model.encoder import Encoder
     from captioner.training.events import Event
     from captioner.training.processes import Processes
 
@@ -49,7 +52,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
     track: Annotated[Service | None, typer.Option(help="Also tell this service the figures as they come.")] = None,
 ) -> None:
-    """Teach a decoder to caption the pictures of a collection; the CNN stays as it is.
+    """Teach a decoder to caption the pictures of a collection, and the CNN's last blocks if the recipe says so.
 
     Ctrl-C and SIGTERM stop after the step at hand, with exit code 75; even after `kill -9` the same command with
     --resume ends in the same model. `report.html` in --out shows how far it is, anew after every evaluation.
@@ -93,6 +96,7 @@ def _train(
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.device import choose_device
     from captioner.model.hub import find_model
+    from captioner.model.last_blocks import split_encoder
     from captioner.training.loop import fit
     from captioner.training.warm_start import settings_kept, warm_start
 
@@ -106,12 +110,13 @@ def _train(
     captions = list(collection["train"]["captions"])
     model = new_model(config, captions) if old is None else warm_start(old, config, captions)
     model.to(choose_device(device))
+    encoder, last_blocks = split_encoder(model.encoder, config.training.tuned_blocks)
     if processes.first:
         take_folder(out, marker="metrics.jsonl")
-    console.print(_summary(model, collection, old, processes))
+    console.print(_summary(model, last_blocks, collection, old, processes))
     examples = show_examples(collection["validation"])
     with _progress(console) as progress:
-        parts = [read_features(model, collection, split, data, progress, processes) for split in _SPLITS]
+        parts = [read_features(encoder, config, collection, split, data, progress, processes) for split in _SPLITS]
         bar = progress.add_task("Training", total=None)
         for event in fit(model, *parts, folder=out, resume=resume, evaluate_first=old is not None, processes=processes):
             _show(event, bar, progress)
@@ -133,14 +138,15 @@ def new_model(config: "Config", captions: list[list[str]]) -> "CaptioningModel":
 
 
 def read_features(
-    model: "CaptioningModel",
+    encoder: "Encoder",
+    config: "Config",
     collection: "datasets.DatasetDict",
     split: str,
     data: Path,
     progress: "Progress",
     processes: "Processes",
 ) -> "CaptionedFeatures":
-    """The features of a split of the collection in `data`, computed now unless they are in its folder already."""
+    """The encoder's features of a split of the collection in `data`, computed now unless they are there already."""
     from captioner.data.features import CaptionedFeatures, region_features
     from captioner.training.learner import uses_bf16
 
@@ -148,12 +154,12 @@ def read_features(
     task = progress.add_task(f"Looking at {len(rows)} pictures", total=len(rows))
     features = region_features(
         rows,
-        model.encoder,
-        model.encoder.preprocessing.read,
+        encoder,
+        encoder.preprocessing.read,
         folder=data / "features",
-        views=2 if split == "train" and model.config.encoder.mirrored else 1,
-        device=model.device,
-        bf16=uses_bf16(model.config.training, model.device),
+        views=2 if split == "train" and config.encoder.mirrored else 1,
+        device=encoder.mean.device,
+        bf16=uses_bf16(config.training, encoder.mean.device),
         process=processes.rank,
         processes=processes.count,
         done=lambda count: progress.update(task, completed=count),
@@ -187,17 +193,19 @@ def _show(event: "Event", bar: "TaskID", progress: "Progress") -> None:
 
 def _summary(
     model: "CaptioningModel",
+    last_blocks: "nn.Module",
     collection: "datasets.DatasetDict",
     old: "CaptioningModel | None",
     processes: "Processes",
 ) -> str:
-    parameters = sum(parameter.numel() for parameter in model.decoder.parameters())
+    decoder, cnn = (sum(each.numel() for each in part.parameters()) for part in (model.decoder, last_blocks))
+    blocks = f" and {cnn / 1e6:.1f} million of the CNN" if cnn else ""
     new = "" if old is None else f" ({len(model.vocabulary) - len(old.vocabulary):,} of them new)"
     together = f" in {processes.count} processes" if processes.count > 1 else ""
     return (
         f"{len(collection['train'])} training and {len(collection['validation'])} development pictures, "
-        f"{len(model.vocabulary):,} words{new}, a decoder of {parameters / 1e6:.1f} million parameters on "
-        f"{model.device}{together}."
+        f"{len(model.vocabulary):,} words{new}, a decoder of {decoder / 1e6:.1f} million parameters{blocks} "
+        f"on {model.device}{together}."
     )
 
 

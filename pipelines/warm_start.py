@@ -61,7 +61,7 @@ def study(
     collection = load_collection(data)
     with progress_bar() as bar:
         training, development = (
-            _reworded(read_features(old, collection, split, data, bar, ALONE), reword)
+            _reworded(read_features(old.encoder, old.config, collection, split, data, bar, ALONE), reword)
             for split in ("train", "validation")
         )
     mine, judging = (_about(part, about) for part in (training, development))
@@ -121,10 +121,12 @@ def _trained(
 
 
 def _score(model: "CaptioningModel", judged: "CaptionedFeatures") -> float:
+    from torch import nn
+
     from captioner.training.development import Development
     from captioner.training.processes import ALONE
 
-    return Development(judged, model.vocabulary).score(model, ALONE).cider_d
+    return Development(judged, model.vocabulary).score(model, nn.Identity(), ALONE).cider_d
 
 
 if __name__ == "__main__":

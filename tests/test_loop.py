@@ -181,7 +181,7 @@ def test_when_batch_after_batch_cannot_be_learnt_the_run_stops_with_the_weights_
         list(events)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["progress"]["step"] == 13
-    assert torch.equal(state["decoder"]["output.weight"], learnt)
+    assert torch.equal(state["weights"]["decoder.output.weight"], learnt)
 
 
 def test_a_full_disk_stops_the_run_with_a_sentence_and_costs_no_earlier_state(

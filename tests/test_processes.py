@@ -45,7 +45,7 @@ def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         pass
 
 
-def _train(rank: int, count: int, port: int, folder: Path, stop_after: int | None) -> None:
+def _train(rank: int, count: int, port: int, folder: Path, stop_after: int | None, settings: dict[str, float]) -> None:
     """What one of the processes does, as `torchrun` would start it; it leaves its losses beside the run."""
     os.environ |= {
         "RANK": str(rank),
@@ -56,7 +56,7 @@ def _train(rank: int, count: int, port: int, folder: Path, stop_after: int | Non
     }
     torch.set_num_threads(1)
     with join_processes("cpu") as (processes, _device):
-        model = model_to_train(**SETTINGS)
+        model = model_to_train(**settings)
         if stop_after is not None:
             told = begin(model, folder, after=stop_after, processes=processes)
         else:
@@ -64,12 +64,16 @@ def _train(rank: int, count: int, port: int, folder: Path, stop_after: int | Non
         torch.save(told, folder.with_name(f"losses-{rank}.pt"))
 
 
-def together(count: int, folder: Path, *, stop_after: int | None = None) -> list[list[float]]:
+def together(
+    count: int, folder: Path, *, stop_after: int | None = None, settings: dict[str, float] = SETTINGS
+) -> list[list[float]]:
     """Train in so many processes -> the losses each of them told."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    others = [_FORKS.Process(target=_train, args=(rank, count, port, folder, stop_after)) for rank in range(count)]
+    others = [
+        _FORKS.Process(target=_train, args=(rank, count, port, folder, stop_after, settings)) for rank in range(count)
+    ]
     for process in others:
         process.start()
     for process in others:
@@ -94,5 +98,18 @@ def test_any_number_of_processes_makes_the_same_run_and_may_change_on_the_way(tm
     rest = losses(train(model_to_train(**SETTINGS), tmp_path / "changed" / "run", resume=True))
     assert begun[:6] + rest == pytest.approx(alone, rel=1e-4)
     one, two = (torch.load(tmp_path / name / "run" / "state.pt", weights_only=True)["average"] for name in ("one", "2"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_train_the_last_blocks_of_the_cnn_as_one(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "tuned_blocks": 2, "encoder_learning_rate": 0.001}
+    alone = losses(train(model_to_train(**settings), tmp_path / "one" / "run"))
+    told = together(2, tmp_path / "two" / "run", settings=settings)
+    assert told[0] == told[1] == pytest.approx(alone, rel=1e-4)
+    one, two = (
+        torch.load(tmp_path / name / "run" / "state.pt", weights_only=True)["weights"] for name in ("one", "two")
+    )
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)

@@ -10,6 +10,7 @@ import numpy as np
 
 from captioner.data.features import CaptionedFeatures, RegionFeatures
 from captioner.model.captioning import CaptioningModel
+from captioner.model.last_blocks import split_encoder
 from captioner.training.events import Evaluated, Event, StepDone
 from captioner.training.loop import fit
 from captioner.training.processes import ALONE, Processes
@@ -26,8 +27,9 @@ def model_to_train(**settings: object) -> CaptioningModel:
 
 
 def some_pictures(model: CaptioningModel, count: int, views: int) -> CaptionedFeatures:
+    encoder = split_encoder(model.encoder, model.config.training.tuned_blocks).first
     random = np.random.default_rng(count)
-    features = random.random((count, views, model.encoder.regions, model.encoder.feature_size)).astype(np.float16)
+    features = random.random((count, views, encoder.regions, encoder.feature_size)).astype(np.float16)
     captions = []
     for picture in range(count):
         features[picture, :, :, 100 * (picture % 3) : 100 * (picture % 3) + 100] += 3

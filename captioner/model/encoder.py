@@ -38,12 +38,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1) * 255, persistent=False)
+        device = next(network.parameters()).device
+        for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+            self.register_buffer(name, torch.tensor(values, device=device).view(3, 1, 1) * 255, persistent=False)
         self.eval()
         with torch.inference_mode():
             _, self.feature_size, self.grid_height, self.grid_width = self._feature_map(
-                torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+                torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8, device=device)
             ).shape
 
     @property
@@ -73,7 +74,7 @@ class Encoder(nn.Module):
         return feature_map
 
 
-class _FeatureMap(nn.Module):
+class FeatureMap(nn.Module):
     """A timm network cut off after its last feature map."""
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -81,6 +82,7 @@ class _FeatureMap(nn.Module):
         self.classifier = classifier
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (pictures, 3, size, size) -> feature map (pictures, channels, height, width)."""
         features: Tensor = self.classifier.forward_features(pixels)  # type: ignore[operator]
         if features.ndim != 4 or features.shape[1] != self.classifier.num_features:
             raise ValueError(f"its features have the shape {tuple(features.shape)}")
@@ -119,7 +121,7 @@ def _build_timm(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, Numbers]
     except (OSError, RuntimeError) as error:
         raise _cannot_fetch(name, error) from error
     settings: dict[str, Any] = classifier.pretrained_cfg  # type: ignore[assignment]
-    return _FeatureMap(classifier), tuple(settings["mean"]), tuple(settings["std"])
+    return FeatureMap(classifier), tuple(settings["mean"]), tuple(settings["std"])
 
 
 def _build_torchvision(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, Numbers]:

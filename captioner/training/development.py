@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from captioner.config import SearchConfig
 from captioner.data.features import CaptionedFeatures
@@ -45,13 +46,17 @@ class Development:
         self._references = [[vocabulary.normalise(caption) for caption in row] for row in validation.captions]
         self._cider_d = CiderD(self._references)
 
-    def score(self, model: CaptioningModel, processes: Processes) -> Scores:
-        """Score a model; each process captions its share, and all come to the same scores."""
+    @torch.inference_mode()
+    def score(self, model: CaptioningModel, last_blocks: nn.Module, processes: Processes) -> Scores:
+        """Score a model; each process captions its share, and all come to the same scores.
+
+        `last_blocks` turns the development features into those of the whole encoder (see `SplitEncoder`).
+        """
         share = processes.share(len(self._features))
         own: list[list[str]] = []
         for first in range(share.start, share.stop, _PICTURES_AT_ONCE):
             pictures = np.arange(first, min(first + _PICTURES_AT_ONCE, share.stop))
-            features = torch.from_numpy(self._features.read(pictures)).to(model.device)
+            features = last_blocks(torch.from_numpy(self._features.read(pictures)).to(model.device))
             found = model.search(features, _GREEDY)
             own += [model.vocabulary.decode(best[0].words) if best else [] for best in found]
         captions = processes.gather(own)

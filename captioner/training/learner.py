@@ -46,8 +46,8 @@ class Learner:
         self._noise = Noise(settings.seed)
         self._exploded = _EXPLODED * math.log(len(state.averaged.vocabulary))
         self.pictures_at_once = settings.pictures_at_once or max(1, -(-settings.pictures_per_batch // processes.count))
-        state.decoder.dropout = PlacedDropout(dropout, self._noise)
-        state.decoder.train()
+        state.current.decoder.dropout = PlacedDropout(dropout, self._noise)
+        state.current.train()
 
     def learn(self, batch: Batch) -> Learnt:
         """Descend along the gradient of the batch's mean loss per word.
@@ -56,10 +56,10 @@ class Learner:
         """
         state = self._state
         total = self._add_gradients(batch)
-        gradients = [parameter.grad for parameter in state.decoder.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in state.current.parameters() if parameter.grad is not None]
         self._processes.add_up([*gradients, total])
         loss = float(total)
-        norm = torch.nn.utils.clip_grad_norm_(state.decoder.parameters(), state.settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(state.current.parameters(), state.settings.clip_norm)
         done = math.isfinite(loss) and loss < self._exploded and bool(norm.isfinite())
         if done:
             state.descend()
@@ -79,7 +79,7 @@ class Learner:
                 if self.pictures_at_once == 1:
                     raise TrainingError(
                         "The memory must hold at least one picture with its captions, but it does not; free some, or "
-                        "choose smaller sizes under [decoder]."
+                        "choose smaller sizes under [decoder], or fewer training.tuned_blocks."
                     ) from error
             # Only here, out of the except clause, is the memory of the failed attempt free.
             self.pictures_at_once = -(-self.pictures_at_once // 2)
@@ -87,8 +87,8 @@ class Learner:
                 torch.cuda.empty_cache()
 
     def _add_gradients_of_parts(self, batch: Batch) -> Tensor:
-        settings, decoder = self._state.settings, self._state.decoder
-        for parameter in decoder.parameters():
+        settings, current = self._state.settings, self._state.current
+        for parameter in current.parameters():
             parameter.grad = torch.zeros_like(parameter)
         total = torch.zeros((), device=self._device)
         share = self._processes.share(len(batch.pictures))
@@ -99,8 +99,8 @@ class Learner:
             self._noise.place(step=batch.step, first=first, pictures=len(batch.pictures))
             with torch.autocast(self._device.type, torch.bfloat16, enabled=uses_bf16(settings, self._device)):
                 loss = cross_entropy(
-                    decoder,
-                    features,
+                    current.decoder,
+                    current.last_blocks(features).float(),
                     words,
                     label_smoothing=settings.label_smoothing,
                     own_words=batch.own_words,

@@ -38,8 +38,10 @@ def fit(
     evaluate_first: bool = False,
     processes: Processes = ALONE,
 ) -> Iterator[Event]:
-    """Train the decoder of `model` by teacher forcing on precomputed features, into the run `folder`.
+    """Train the decoder of `model`, and the last blocks of its encoder if the recipe says so, into the run `folder`.
 
+    The features are those of the encoder's other blocks, computed before (see `split_encoder`); from them on all is
+    learnt by teacher forcing.
     Uses the device the model is on. Afterwards `best/` holds the model that captioned the development pictures best;
     with `evaluate_first` that may be the one it began with. To `resume` goes on where the folder's state stands and
     begins where there is none yet. Only the first of several `processes` writes.
@@ -141,7 +143,7 @@ class _Run:
     def _evaluate(self) -> Evaluated:
         """Caption the development pictures, keep the model if it is the best, and save the state."""
         state, progress = self._state, self._state.progress
-        scores = self._development.score(state.averaged, self._processes)
+        scores = self._development.score(state.averaged, state.average.last_blocks, self._processes)
         evaluated = Evaluated(
             epoch=progress.step / self._plan.steps_per_epoch,
             step=progress.step,

@@ -45,7 +45,7 @@ class RunFolder:
         try:
             if lines := [_line(record) for record in state.progress.evaluations]:
                 self._metrics.append(b"".join(lines))
-            write_whole(folder / "recipe.json", json.dumps(to_dict(state.averaged.config), indent=2))
+            write_whole(folder / "recipe.json", json.dumps(to_dict(state.config), indent=2))
             write_whole(folder / "environment.json", json.dumps(_environment(device), indent=2))
             self.save(state)
         except BaseException:

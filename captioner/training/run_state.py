@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import get_cosine_schedule_with_warmup
 
 from captioner.config import TrainingConfig
 from captioner.durable import write_whole
 from captioner.errors import TrainingError
 from captioner.model.captioning import CaptioningModel
+from captioner.model.last_blocks import split_encoder
 
 
 @dataclass
@@ -35,6 +37,15 @@ class Progress:
     skipped: int = 0
 
 
+class Learning(nn.Module):
+    """The parts of a model that learn: its decoder and the last blocks of its encoder, if any."""
+
+    def __init__(self, model: CaptioningModel) -> None:
+        super().__init__()
+        self.decoder = model.decoder
+        self.last_blocks = split_encoder(model.encoder, model.config.training.tuned_blocks).last
+
+
 class RunState:
     """The weights, their average, the optimiser, the schedule and the progress of one run.
 
@@ -44,13 +55,16 @@ class RunState:
     def __init__(self, model: CaptioningModel, settings: TrainingConfig, *, steps: int, identity: str) -> None:
         """`identity` is equal for runs that may go on from each other's state."""
         self.settings = settings
-        self.decoder = model.decoder
-        average = copy.deepcopy(model.decoder).eval()
-        self.averaged = CaptioningModel(model.encoder, average, model.vocabulary, model.config)
+        self.config = model.config
+        self.current = Learning(model)
+        self.averaged = _copy(model)
         """The model with the exponential average of the weights."""
-        self.optimizer = torch.optim.AdamW(
-            self.decoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.average = Learning(self.averaged)
+        groups: list[dict[str, Any]] = [
+            {"params": self.current.decoder.parameters()},
+            {"params": self.current.last_blocks.parameters(), "lr": settings.encoder_learning_rate},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, steps)
         self.identity = identity
         self.progress = Progress()
@@ -63,15 +77,15 @@ class RunState:
         steps = self.schedule.last_epoch
         decay = min(self.settings.average_decay, (1 + steps) / (10 + steps))
         with torch.no_grad():
-            pairs = zip(self.averaged.decoder.parameters(), self.decoder.parameters(), strict=True)
+            pairs = zip(self.average.parameters(), self.current.parameters(), strict=True)
             for average, current in pairs:
                 average.lerp_(current, 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write the state to `path`, whole or not at all. Raises DataError when it cannot be written."""
         state = {
-            "decoder": self.decoder.state_dict(),
-            "average": self.averaged.decoder.state_dict(),
+            "weights": self.current.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "progress": asdict(self.progress),
@@ -99,8 +113,17 @@ class RunState:
                 f"A run must be resumed with its own recipe, collection and --from, but those of {path} differ; "
                 "give the same ones, or train into a new folder."
             )
-        self.decoder.load_state_dict(state["decoder"])
-        self.averaged.decoder.load_state_dict(state["average"])
+        self.current.load_state_dict(state["weights"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.progress = Progress(**state["progress"])
+
+
+def _copy(model: CaptioningModel) -> CaptioningModel:
+    """The same model with weights of its own, but for an encoder that does not learn."""
+    encoder, config = model.encoder, model.config
+    if config.training.tuned_blocks:
+        encoder = copy.deepcopy(encoder)
+        config = replace(config, encoder=replace(config.encoder, weights="tuned"))
+    return CaptioningModel(encoder, copy.deepcopy(model.decoder), model.vocabulary, config).eval()
