@@ -214,6 +214,9 @@ def caption(
         search=search,
         steering=steering,
         candidates=describing.candidates,
+        wording=wording,
+        min_confidence=min_confidence,
+        words=word_confidence,
     )
     style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
     work = CaptioningRun(

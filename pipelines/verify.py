@@ -52,7 +52,7 @@ def verify(
         task = bar.add_task("Captioning again", total=limit)
         for origin, group in itertools.groupby(records, key=lambda record: record["made_by"]):
             describing = _describer(captioner, origin)
-            if differs := difference(origin, _origin(captioner, describing)):
+            if differs := difference(origin, _origin(captioner, describing, origin)):
                 differences[differs] = None
             for verified in verify_records(
                 group, decoding=decoding, describing=describing, batch_size=batch_size, stop=stop
@@ -86,16 +86,18 @@ def _describer(captioner: "Captioner", origin: "Record") -> "Describer":
     )
 
 
-def _origin(captioner: "Captioner", describing: "Describer") -> "Record":
+def _origin(captioner: "Captioner", describing: "Describer", before: "Record") -> "Record":
+    """What records would be made by now, worded as they were before."""
     from captioner.inference.records import made_by
 
-    return made_by(
+    now = made_by(
         model=captioner.name,
         preprocessing=captioner.model.encoder.preprocessing,
         search=describing.search,
         steering=describing.steering,
         candidates=describing.candidates,
     )
+    return now | {name: before[name] for name in ("wording", "min_confidence", "words")}
 
 
 if __name__ == "__main__":

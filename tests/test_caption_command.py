@@ -63,6 +63,15 @@ def test_a_run_goes_on_where_it_stood(run, pictures: list[Path], tmp_path: Path)
     assert parts.read_bytes() == whole.read_bytes()
 
 
+def test_one_file_is_not_worded_in_two_ways(run, pictures: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    run(pictures[0].parent, "--out", out, "--limit", "2", "--prefix", "photo: ")
+    refused(run(pictures[0].parent, "--out", out, "--resume"), "wording.prefix")
+    answer = run(pictures[0].parent, "--out", out, "--resume", "--prefix", "photo: ")
+    assert answer.exception is None
+    assert all(record["caption"].startswith("photo: ") for record in records(out))
+
+
 def test_shards_share_the_work_and_merge_to_the_whole(run, pictures: list[Path], tmp_path: Path) -> None:
     for part in (1, 2):
         run(pictures[0].parent, "--out", tmp_path / f"{part}.jsonl", "--shard", f"{part}/2")

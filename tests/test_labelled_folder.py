@@ -123,7 +123,7 @@ def test_a_line_broken_by_hand_is_a_sentence_and_nothing_is_changed(out: Path, p
 
 def test_other_settings_are_refused(out: Path, pictures: list[Path]) -> None:
     begin(out, labelled(pictures[0], "A dog."))
-    with pytest.raises(DataError, match=r"made with other settings \(teacher tiny, now larger\)"):
+    with pytest.raises(DataError, match=r"made with other settings \(teacher 'tiny', now 'larger'\)"):
         LabelledFolder(out, {**MADE_BY, "teacher": "larger"}, resume=True)
     assert json.loads((out / "made_by.json").read_text()) == MADE_BY
 

@@ -144,7 +144,7 @@ def test_a_plan_that_is_there_is_gone_on_with(job: PartJob, folder: Path, tmp_pa
         yield
 
     assert plan_parts(never(), place, job.folder, job.style.made_by) == 3
-    with pytest.raises(DataError, match=r"model tiny@.*, now other"):
+    with pytest.raises(DataError, match=r"model 'tiny@.*', now 'other'"):
         plan_parts(never(), place, job.folder, {**job.style.made_by, "model": "other"})
     place.close()
 

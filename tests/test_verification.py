@@ -78,4 +78,4 @@ def test_the_command_tells_of_pictures_and_settings(model_folder: Path, pictures
     other = command("verify", out, "--model", model_folder)
     assert other.exit_code == 3
     assert [line.split(": ")[1] for line in other.stdout.splitlines()] == ["picture changed", "gone"]
-    assert "the settings differ: captioner 0.0." in other.stderr
+    assert "the settings differ: captioner '0.0." in other.stderr

@@ -27,20 +27,6 @@ ALREADY_THERE = "fail", "skip", "overwrite", "append"
 """What can be done about a journal that is there already: refuse; leave out what it holds; forget it; add to it."""
 
 
-def made_by(
-    *, model: str, preprocessing: Preprocessing, search: SearchConfig, steering: Steering, candidates: int
-) -> Record:
-    """What a record depends on beside its picture: equal origins give equal captions."""
-    return {
-        "captioner": captioner.__version__,
-        "model": model,
-        "preprocessing": asdict(preprocessing),
-        "search": asdict(search),
-        "steering": asdict(steering),
-        "candidates": candidates,
-    }
-
-
 @dataclass(frozen=True)
 class Wording:
     """The text that stands around captions."""
@@ -71,12 +57,44 @@ class Wording:
         return f"{self.prefix}{told}{self.suffix}"
 
 
+PLAIN = Wording()
+"""Captions as they are."""
+
+
+def made_by(
+    *,
+    model: str,
+    preprocessing: Preprocessing,
+    search: SearchConfig,
+    steering: Steering,
+    candidates: int,
+    wording: Wording = PLAIN,
+    min_confidence: float | None = None,
+    words: bool = False,
+) -> Record:
+    """What a record depends on beside its picture: equal origins give equal records.
+
+    `words` says whether records tell each word's confidence, `min_confidence` below what captions are withheld.
+    """
+    return {
+        "captioner": captioner.__version__,
+        "model": model,
+        "preprocessing": asdict(preprocessing),
+        "search": asdict(search),
+        "steering": asdict(steering),
+        "candidates": candidates,
+        "wording": asdict(wording),
+        "min_confidence": min_confidence,
+        "words": words,
+    }
+
+
 @dataclass(frozen=True)
 class RecordStyle:
     """What records tell."""
 
     made_by: Record
-    wording: Wording = Wording()
+    wording: Wording = PLAIN
     min_confidence: float | None = None
     """Less sure captions are withheld."""
     words: bool = False
@@ -194,7 +212,7 @@ def difference(before: Record, now: Record) -> str:
     before, now = _flat(before), _flat(now)
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
-            return f"{name} {before.get(name)}, now {now.get(name)}"
+            return f"{name} {before.get(name)!r}, now {now.get(name)!r}"
     return ""
 
 
