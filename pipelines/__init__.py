@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+STOPPED = 75
+"""The exit code of a run that was stopped and can go on: EX_TEMPFAIL of sysexits.h, which job systems know."""
+
+
 def run(command: typer.Typer | Callable[..., None]) -> NoReturn:
     """Run a command, or an app of several, as the program: its arguments are the shell's.
 

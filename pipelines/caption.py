@@ -20,7 +20,7 @@ import typer
 
 from captioner.errors import ConfigError
 
-from . import options, run
+from . import STOPPED, options, run
 from .captioning_run import CaptioningRun, Engine, processors
 from .outputs import Existing, Output, Printed
 from .progress import RunProgress
@@ -152,7 +152,7 @@ def caption(
 
     One picture that cannot be read ends nothing: its record says why. Ctrl-C finishes the pictures at hand; --resume
     goes on, also after a crash. Ends with exit code 0 when every picture has its caption, 3 when some have none, 2
-    when the command itself is at fault, 130 when it was stopped.
+    when the command itself is at fault, 75 when it was stopped and can go on.
 
     Words are searched for with a beam; --temperature, --top-k, --top-p or --seed draws them at random instead.
     """
@@ -256,7 +256,7 @@ def caption(
     for sentence in output.remarks(errors_before=place.errors_before, left_out=left_out, stopped=stopped):
         print(f"captioner: {sentence}", file=sys.stderr)
     if stopped:
-        raise typer.Exit(130)
+        raise typer.Exit(STOPPED)
     if progress.errors or place.errors_before or left_out:
         raise typer.Exit(3)
 

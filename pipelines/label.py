@@ -15,7 +15,7 @@ import typer
 
 from captioner.errors import ConfigError
 
-from . import run
+from . import STOPPED, run
 from .progress import RunProgress
 
 
@@ -40,7 +40,7 @@ def label(
 
     Correct the captions in OUT/metadata.jsonl whenever no run is going on: no run changes a line that is there. Ctrl-C
     finishes the pictures at hand; --resume goes on, also after a crash. Ends with exit code 0 when every picture has
-    captions, 3 when some have none (OUT/failed.jsonl says why), 130 when it was stopped.
+    captions, 3 when some have none (OUT/failed.jsonl says why), 75 when it was stopped.
     """
     import transformers
 
@@ -90,7 +90,7 @@ def label(
     print(f"captioner: {progress.summary()}", file=sys.stderr)
     if stop():
         print("captioner: Stopped as asked; nothing is lost: the same command with --resume goes on.", file=sys.stderr)
-        raise typer.Exit(130)
+        raise typer.Exit(STOPPED)
     print(
         f"captioner: Correct the captions in {out / 'metadata.jsonl'}, then `captioner prepare {out}`.", file=sys.stderr
     )

@@ -17,7 +17,7 @@ from captioner.errors import CaptionerError, DataError, TrainingError
 from captioner.training.events import Evaluated, MemoryShort, StepDone, StepSkipped
 from captioner.training.tracking import Service, tracking
 
-from . import run, take_folder
+from . import STOPPED, run, take_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from captioner.training.processes import Processes
 
 _SPLITS = ("train", "validation")
-
-STOPPED = 75
-"""The exit code of a run that was stopped and goes on with --resume: EX_TEMPFAIL of sysexits.h."""
 
 
 def train(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import progress_bar, run
+from . import STOPPED, progress_bar, run
 
 if TYPE_CHECKING:
     from captioner.inference.captioner import Captioner
@@ -68,7 +68,7 @@ def verify(
     told = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
     print(f"captioner: {verdicts.total():,} records: {told or 'none'}.", file=sys.stderr)
     if stop():
-        raise typer.Exit(130)
+        raise typer.Exit(STOPPED)
     if differences or verdicts["same"] < verdicts.total():
         raise typer.Exit(3)
 

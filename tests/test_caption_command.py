@@ -207,7 +207,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run, pictures: list[Pat
     threading.Thread(target=interrupt).start()
     answer = run(folder, "--out", out, "--batch-size", "2")
     assert answer.exception is None
-    assert answer.return_value == 130
+    assert answer.return_value == 75
     assert "nothing is lost: the same command with --resume goes on" in answer.stderr
     assert 0 < len(records(out)) < len(records(whole))
     run(folder, "--out", out, "--batch-size", "2", "--resume")

@@ -162,7 +162,7 @@ def test_ctrl_c_finishes_the_picture_at_hand(run: Run, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Teacher, "answers", interrupted)
     answer = run(tmp_path / "mine")
-    assert answer.return_value == 130
+    assert answer.return_value == 75
     assert "--resume goes on" in answer.stderr
     assert len(lines(tmp_path / "mine")) == 1
 

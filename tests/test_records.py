@@ -157,4 +157,5 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: str) -> None:
 
 
 def test_a_difference_is_the_first_setting_that_differs() -> None:
-    assert difference({"model": "a", "search": {"seed": 0}}, {"model": "b", "search": {"seed": 0}}) == "model 'a', now 'b'"
+    before, now = {"model": "a", "search": {"seed": 0}}, {"model": "b", "search": {"seed": 0}}
+    assert difference(before, now) == "model 'a', now 'b'"
