@@ -20,8 +20,9 @@ from captioner.errors import ConfigError, DataError, TrainingError
 from captioner.model.checkpoint import load_checkpoint
 from captioner.training.events import Event, StepDone
 from captioner.training.processes import join_processes
+from pipelines import STOPPED
 from pipelines import train as module
-from pipelines.train import STOPPED, train
+from pipelines.train import train
 from tests.conftest import SENTENCES
 
 RECIPE = Path(__file__).parent.parent / "configs" / "custom.toml"
@@ -117,6 +118,20 @@ def test_a_run_is_followed_by_a_page_and_by_a_service_that_is_asked_for(
     assert list(last["examples"]) == ["0.png", "1.png"]
     assert all(caption in page for caption in last["examples"].values())
     assert page.count("<img") == 2
+
+
+def test_the_last_blocks_of_the_cnn_learn_in_a_second_step_from_features_of_their_own(
+    data: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second step looks at the pictures again, for what only the blocks before the last ones make of them."""
+    trained(data, model_folder, tmp_path / "first")
+    before = set((data / "features").iterdir())
+    trained(data, tmp_path / "first" / "best", tmp_path / "second", recipe=RECIPE.with_name("custom-cnn.toml"))
+    assert "million of the CNN" in " ".join(capsys.readouterr().err.split())
+    assert len(set((data / "features").iterdir()) - before) == 2
+    old, new = (load_checkpoint(tmp_path / run / "best") for run in ("first", "second"))
+    assert set(new.vocabulary.words) == set(old.vocabulary.words)
+    assert new.config.encoder.weights == "tuned"
 
 
 def test_a_recipe_of_another_shape_than_the_older_models_is_told(
