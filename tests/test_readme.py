@@ -38,7 +38,7 @@ def test_the_lines_of_python_print_a_sentence(folder: Path) -> None:
 
 
 def test_the_commands_caption_pictures_and_folders(folder: Path) -> None:
-    printing, writing, _ = commands("captioner caption")
+    printing, writing, _ = commands("captioner caption dog.jpg holiday/")
     lines = run_in(folder, printing).splitlines()
     assert [line.split(": ")[0] for line in lines] == ["dog.jpg", "holiday/beach.png"]
     run_in(folder, writing)
