@@ -381,7 +381,9 @@ def test_an_array_that_holds_no_levels_is_refused(values: np.ndarray) -> None:
     refusal(values)
 
 
-@pytest.mark.parametrize("source", [None, 3, ["a.jpg"], io.BytesIO(b"x")], ids=["None", "a number", "a list", "a stream"])
+@pytest.mark.parametrize(
+    "source", [None, 3, ["a.jpg"], io.BytesIO(b"x")], ids=["None", "a number", "a list", "a stream"]
+)
 def test_a_source_of_another_type_is_refused(source: object) -> None:
     assert type(source).__name__ in refusal(source)
 
