@@ -16,6 +16,13 @@ from captioner.text.vocabulary import Vocabulary
 
 SENTENCES = ["a brown dog runs over green grass", "two children play in the water", "a man rides a red bike"]
 
+SLOWEST = ("test_pipelines.py", "test_readme.py", "test_app.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files first, so that no processor waits for one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
+
 
 def tiny_model(**decoder: object) -> CaptioningModel:
     """An untrained captioner: packaged CNN, 64-pixel pictures, a decoder of 16 units."""
