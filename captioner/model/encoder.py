@@ -38,7 +38,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
-        device = next(network.parameters()).device
+        # A network without weights, such as mere pooling, is nowhere in particular.
+        device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
         for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
             self.register_buffer(name, torch.tensor(values, device=device).view(3, 1, 1) * 255, persistent=False)
         self.eval()
