@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from captioner.data.listing import Item, Shard, list_items, read_source
@@ -139,6 +139,7 @@ def test_a_list_with_nul_bytes_may_hold_any_name(here: Path) -> None:
     assert [source.exists() for _, _, source in found if isinstance(source, Path)] == [True, True, True]
 
 
+@example([b"\xef\xbb\xbf.jpg", b".jpg"])
 @given(st.lists(st.binary(min_size=1, max_size=20).map(lambda name: name.replace(b"\0", b"") + b".jpg"), min_size=2))
 def test_whatever_bytes_names_have_a_list_of_them_comes_back(names: list[bytes]) -> None:
     found = list_items(["-"], lines=io.BytesIO(b"\0".join(names)))

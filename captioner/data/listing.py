@@ -255,12 +255,16 @@ def _source_or_error(name: str) -> bytes | ImageError:
 
 
 def _paths(lines: Lines) -> Iterator[str]:
-    """The paths on a list, one a line, or with a NUL after each if there is one in the first piece of the list."""
+    """The paths on a list, one a line, or with a NUL after each if there is one in the first piece of the list.
+
+    A list of lines may begin with a byte order mark, as Windows' editors write it; between NULs every byte is a name's.
+    """
     pieces = iter(lambda: lines.read1(_LONGEST_LINE), b"")
-    first = next(pieces, b"").removeprefix(b"\xef\xbb\xbf")
+    first = next(pieces, b"")
     if b"\0" in first:
         entries = _split(chain([first], pieces), b"\0")
     else:
+        first = first.removeprefix(b"\xef\xbb\xbf")
         entries = (line.removesuffix(b"\r") for line in _split(chain([first], pieces), b"\n"))
     return (os.fspath(Path(os.fsdecode(entry))) for entry in entries if entry.strip())
 
