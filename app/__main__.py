@@ -41,9 +41,10 @@ def demo(
 
         from captioner.inference.captioner import Captioner
 
+        from .desk import Desk
         from .interface import build_page, launch
 
-        page = build_page(Captioner.from_pretrained(model, device=device))
+        page = build_page(Desk({str(model or "default"): Captioner.from_pretrained(model, device=device)}))
         url = launch(page, host=host, port=port, login=login)
         print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
         page.block_thread()

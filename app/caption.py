@@ -12,10 +12,10 @@ from gradio.utils import get_upload_folder
 
 from captioner.data.samples import sample_pictures
 from captioner.errors import CaptionerError
-from captioner.inference.captioner import Captioner
 from captioner.inference.explanation import Explanation
 from captioner.inference.explanation_page import render_inside
 
+from .desk import Asked, Desk
 from .drawing import draw_alternatives, draw_confidence, draw_error, draw_notes, draw_samples, draw_sentence, draw_words
 from .wishes import Wishes, changes, taking_wishes, wishes_panel
 
@@ -54,8 +54,8 @@ element.addEventListener("click", event => {
 NO_PICTURE = Answer('<p class="waiting">Choose a picture, and its sentence appears here.</p>')
 
 
-def caption_tab(captioner: Captioner) -> None:
-    """Lay out the components and say what happens when a picture comes."""
+def caption_tab(desk: Desk, model: gr.Dropdown) -> None:
+    """Lay out the components and say what happens when a picture comes; `model` says who captions it."""
     with gr.Row(elem_id="caption-tab", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_id="question"):
             picture = gr.Image(
@@ -72,7 +72,7 @@ def caption_tab(captioner: Captioner) -> None:
             samples = gr.HTML(
                 draw_samples(SAMPLES), js_on_load=_CHOOSE_SAMPLE, apply_default_css=False, elem_id="samples"
             )
-            panel = wishes_panel(captioner.search)
+            panel = wishes_panel(desk.captioner(desk.models[0]).search)
         with gr.Column(scale=7, min_width=300, elem_id="answer"):
             sentence = gr.HTML(NO_PICTURE.sentence, elem_id="sentence")
             alternatives = gr.HTML(elem_id="alternatives")
@@ -82,21 +82,21 @@ def caption_tab(captioner: Captioner) -> None:
     asked = gr.State()
     samples.click(open_sample, None, picture, show_progress="hidden", api_visibility="private")
     answering: dict[str, Any] = {
-        "fn": partial(_answer_news, captioner),
-        "inputs": [asked, picture, *panel.values()],
+        "fn": partial(_answer_news, desk),
+        "inputs": [asked, model, picture, *panel.values()],
         "outputs": [asked, sentence, alternatives, words, inside],
         "trigger_mode": "always_last",
         "show_progress": "hidden",
         "api_visibility": "private",
         "concurrency_id": "model",
     }
-    gr.on([picture.change, *changes(panel)], **answering)
+    gr.on([picture.change, model.change, *changes(panel)], **answering)
     branch = inside.click(go_on, None, panel["beginning"], show_progress="hidden", api_visibility="private")
     branch.then(**answering)
     # The same for programs: never clicked, it gives gradio_client something to call.
     gr.Button(visible=False).click(
-        taking_wishes(partial(record, captioner)),
-        [picture, *panel.values()],
+        taking_wishes(partial(record, desk)),
+        [picture, model, *panel.values()],
         gr.JSON(visible=False, elem_id="record"),
         api_name="caption",
         api_description="Caption a picture: what is said, and what else was found, with its words.",
@@ -104,20 +104,20 @@ def caption_tab(captioner: Captioner) -> None:
     )
 
 
-def _answer_news(captioner: Captioner, asked: Any, picture: str | None, *given: Any) -> tuple[Any, ...]:
+def _answer_news(desk: Desk, asked: Any, model: str, picture: str | None, *given: Any) -> tuple[Any, ...]:
     """The answer, unless it is there already: to leave a text unchanged must not take the chosen word away."""
-    question = (picture, *given)
+    question = (model, picture, *given)
     if question == asked:
         return (gr.skip(),) * (1 + len(Answer._fields))
-    return question, *answer(captioner, picture, Wishes(*given))
+    return question, *answer(desk, model, picture, Wishes(*given))
 
 
-def answer(captioner: Captioner, picture: str | None, wishes: Wishes) -> Answer:
+def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes) -> Answer:
     """What to show about the picture at a path, or about none; what cannot be done is a sentence too."""
     if picture is None:
         return NO_PICTURE
     try:
-        explanation, notes = _explain(captioner, picture, wishes)
+        explanation, notes = _explain(desk, model, picture, wishes)
     except CaptionerError as error:
         return Answer(draw_error(_sentence(error, picture)))
     caption = explanation.caption
@@ -129,7 +129,7 @@ def answer(captioner: Captioner, picture: str | None, wishes: Wishes) -> Answer:
     )
 
 
-def record(captioner: Captioner, picture: str | None, wishes: Wishes) -> dict[str, Any]:
+def record(desk: Desk, picture: str | None, model: str, wishes: Wishes) -> dict[str, Any]:
     """What a program gets: the caption and how sure it is, its candidates best first, its words, and notes on wishes.
 
     Raises gradio.Error with a sentence when there is no picture, it cannot be read or no caption obeys the wishes.
@@ -137,7 +137,7 @@ def record(captioner: Captioner, picture: str | None, wishes: Wishes) -> dict[st
     if picture is None:
         raise _told("There must be a picture, but none came; send one.")
     try:
-        explanation, notes = _explain(captioner, picture, wishes)
+        explanation, notes = _explain(desk, model, picture, wishes)
     except CaptionerError as error:
         raise _told(_sentence(error, picture)) from error
     caption = explanation.caption
@@ -181,12 +181,13 @@ def uploaded_path(payload: Any) -> str | None:
     return str(payload.path)
 
 
-def _explain(captioner: Captioner, picture: str, wishes: Wishes) -> tuple[Explanation, list[str]]:
+def _explain(desk: Desk, model: str, picture: str, wishes: Wishes) -> tuple[Explanation, list[str]]:
     """The caption with its explanation, and what was needless to wish for."""
+    captioner = desk.captioner(model)
     search, steering = wishes.search(captioner.search), wishes.steering()
     # Of sentences drawn at random the first is the draw; with more, the likeliest would come first.
     candidates = min(search.beam_width, MOST_CANDIDATES) if search.method == "beam" else 1
-    explanation = captioner.explain(picture, candidates=candidates, search=search, steering=steering)
+    explanation = desk.explain(Path(picture), Asked(model, search, steering, candidates))
     return explanation, steering.needless(captioner.model.vocabulary)
 
 

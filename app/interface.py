@@ -7,16 +7,12 @@ from pathlib import Path
 import gradio as gr
 
 from captioner.errors import ConfigError
-from captioner.inference.captioner import Captioner
 
 from .caption import caption_tab
+from .desk import Desk
+from .limits import OWN, Limits
 
-# Uploaded pictures older than this are deleted, and it is looked for them this often, in seconds.
-_KEPT = 3600
-# Pictures waiting for the model; whoever comes after them is told to try again.
-_WAITING = 32
-
-_STYLE = Path(__file__).with_name("page.css")
+_STYLES = sorted(Path(__file__).parent.glob("*.css"))
 _THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.orange,
     neutral_hue=gr.themes.colors.stone,
@@ -34,25 +30,35 @@ _THEME = gr.themes.Base(
 )
 
 
-def build_page(captioner: Captioner) -> gr.Blocks:
+def build_page(desk: Desk, limits: Limits = OWN) -> gr.Blocks:
     """The page, not yet served."""
-    with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
+    kept = limits.kept_seconds
+    with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(kept, kept)) as page:
         gr.HTML(
             "<header><h1>Captioner</h1>"
             "<p>A picture in, a sentence out, and where the model looked for each word of it.</p></header>",
             elem_id="heading",
         )
-        caption_tab(captioner)
+        model = gr.Dropdown(
+            list(desk.models),
+            value=desk.models[0],
+            label="Model",
+            visible=len(desk.models) > 1,
+            buttons=[],
+            elem_id="model-choice",
+        )
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Caption", id="caption", elem_id="caption-page"):
+            caption_tab(desk, model)
         gr.HTML(
             "<footer>Pictures stay on the machine that serves this page, and are deleted within two hours. "
             "The model can be wrong: check what matters.</footer>",
             elem_id="footing",
         )
     # Closed to calls that would go past the queue and its limit.
-    return page.queue(max_size=_WAITING, default_concurrency_limit=1, api_open=False)
+    return page.queue(max_size=limits.waiting, default_concurrency_limit=1, api_open=False)
 
 
-def launch(page: gr.Blocks, *, host: str, port: int | None, login: tuple[str, str] | None) -> str:
+def launch(page: gr.Blocks, *, host: str, port: int | None, login: tuple[str, str] | None, limits: Limits = OWN) -> str:
     """Serve the page in the background and return its address; `port` None takes the first free one from 7860.
 
     Raises ConfigError when nothing can listen there.
@@ -63,7 +69,7 @@ def launch(page: gr.Blocks, *, host: str, port: int | None, login: tuple[str, st
             server_port=port,
             auth=login,
             share=False,
-            max_file_size="10mb",
+            max_file_size=f"{limits.file_megabytes}mb",
             allowed_paths=[],
             strict_cors=True,
             show_error=False,
@@ -74,7 +80,7 @@ def launch(page: gr.Blocks, *, host: str, port: int | None, login: tuple[str, st
             pwa=False,
             footer_links=[],
             theme=_THEME,
-            css_paths=_STYLE,
+            css_paths=_STYLES,
             prevent_thread_lock=True,
             quiet=True,
         )

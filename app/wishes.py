@@ -141,13 +141,13 @@ def changes(panel: dict[str, Any]) -> list[Any]:
     return [*(part.submit for part in typed), *(part.blur for part in typed), *others]
 
 
-def taking_wishes(handler: Callable[[str | None, Wishes], Any]) -> Callable[..., Any]:
-    """`handler` as Gradio calls it: picture, then every wish as an argument of its own, by whose name the API goes."""
+def taking_wishes(handler: Callable[[str | None, str, Wishes], Any]) -> Callable[..., Any]:
+    """`handler` as Gradio calls it: picture, model, then every wish as an argument of its own, named for the API."""
 
-    def called(picture: str | None, *given: Any) -> Any:
-        return handler(picture, Wishes(*given))
+    def called(picture: str | None, model: str, *given: Any) -> Any:
+        return handler(picture, model, Wishes(*given))
 
-    names = ["picture", *(field.name for field in fields(Wishes))]
+    names = ["picture", "model", *(field.name for field in fields(Wishes))]
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__doc__ = handler.__doc__

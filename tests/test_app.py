@@ -29,6 +29,7 @@ from PIL import Image
 
 from app.__main__ import demo, read_login
 from app.caption import NO_PICTURE, Answer, answer, go_on, open_sample, record
+from app.desk import Desk
 from app.drawing import draw_alternatives, draw_error, draw_notes, draw_sentence, draw_words
 from app.interface import build_page, launch
 from app.wishes import Wishes
@@ -121,7 +122,7 @@ def test_a_picture_is_answered_with_its_caption_the_other_candidates_and_every_w
     captioner: Captioner, picture: Path
 ) -> None:
     caption = captioner.caption(picture, candidates=3)
-    shown = answer(captioner, str(picture), Wishes())
+    shown = answer(Desk({"m": captioner}), "m", str(picture), Wishes())
     assert caption.text is not None
     assert caption.text in shown.sentence
     assert all(candidate.text in shown.alternatives for candidate in caption.candidates[1:])
@@ -131,24 +132,24 @@ def test_a_picture_is_answered_with_its_caption_the_other_candidates_and_every_w
 
 
 def test_a_beam_one_wide_has_no_alternatives(captioner: Captioner, picture: Path) -> None:
-    assert answer(captioner, str(picture), Wishes(beam_width=1)).alternatives == ""
+    assert answer(Desk({"m": captioner}), "m", str(picture), Wishes(beam_width=1)).alternatives == ""
 
 
 def test_no_picture_asks_for_one(captioner: Captioner) -> None:
-    assert answer(captioner, None, Wishes()) == NO_PICTURE
+    assert answer(Desk({"m": captioner}), "m", None, Wishes()) == NO_PICTURE
     with pytest.raises(gr.Error, match="There must be a picture"):
-        record(captioner, None, Wishes())
+        record(Desk({"m": captioner}), None, "m", Wishes())
 
 
 def test_a_text_file_named_jpg_is_answered_with_a_sentence_that_hides_where_it_lies(
     captioner: Captioner, text_file: Path
 ) -> None:
-    shown = answer(captioner, str(text_file), Wishes())
+    shown = answer(Desk({"m": captioner}), "m", str(text_file), Wishes())
     assert shown == Answer(shown.sentence)
     assert "letter.jpg must be" in shown.sentence
     assert str(text_file.parent) not in shown.sentence
     with pytest.raises(gr.Error, match=r"^'letter\.jpg must be"):
-        record(captioner, str(text_file), Wishes())
+        record(Desk({"m": captioner}), str(text_file), "m", Wishes())
 
 
 # The wishes
@@ -156,7 +157,7 @@ def test_a_text_file_named_jpg_is_answered_with_a_sentence_that_hides_where_it_l
 
 def wished(captioner: Captioner, picture: Path, **wishes: Any) -> list[str]:
     """The words of the caption that a program gets."""
-    return [word["text"] for word in record(captioner, str(picture), Wishes(**wishes))["words"]]
+    return [word["text"] for word in record(Desk({"m": captioner}), str(picture), "m", Wishes(**wishes))["words"]]
 
 
 def test_what_is_forbidden_required_and_the_beginning_are_obeyed_by_page_and_program(
@@ -168,7 +169,7 @@ def test_what_is_forbidden_required_and_the_beginning_are_obeyed_by_page_and_pro
     assert words[0] == "brown"
     assert "through grass" in " ".join(words)
     assert "dog" in words
-    shown = answer(captioner, str(picture), Wishes(beginning="Brown"))
+    shown = answer(Desk({"m": captioner}), "m", str(picture), Wishes(beginning="Brown"))
     assert 'class="sentence">Brown' in shown.sentence
 
 
@@ -180,7 +181,7 @@ def test_a_seed_draws_what_the_library_draws_with_it_and_one_sentence_only(capti
     drawn = {}
     for seed in (1, 2, 3):
         wishes = Wishes(method="sample", temperature=2, seed=seed)
-        drawn[seed] = record(captioner, str(picture), wishes)
+        drawn[seed] = record(Desk({"m": captioner}), str(picture), "m", wishes)
         here = captioner.caption(picture, search=wishes.search(captioner.search))
         assert (
             drawn[seed]["caption"]
@@ -204,20 +205,20 @@ def test_a_seed_draws_what_the_library_draws_with_it_and_one_sentence_only(capti
 def test_a_wish_that_cannot_be_granted_is_a_sentence_in_place_of_the_answer(
     captioner: Captioner, picture: Path, wishes: Wishes, sentence: str
 ) -> None:
-    shown = answer(captioner, str(picture), wishes)
+    shown = answer(Desk({"m": captioner}), "m", str(picture), wishes)
     assert shown == Answer(shown.sentence)
     assert sentence in shown.sentence
     with pytest.raises(gr.Error):
-        record(captioner, str(picture), wishes)
+        record(Desk({"m": captioner}), str(picture), "m", wishes)
 
 
 def test_to_forbid_a_word_that_the_model_does_not_know_is_granted_and_said_to_be_needless(
     captioner: Captioner, picture: Path
 ) -> None:
-    shown = answer(captioner, str(picture), Wishes(forbid="gryphon"))
+    shown = answer(Desk({"m": captioner}), "m", str(picture), Wishes(forbid="gryphon"))
     assert "no need to forbid &#x27;gryphon&#x27;" in shown.sentence
     assert 'class="sentence"' in shown.sentence
-    [note] = record(captioner, str(picture), Wishes(forbid="gryphon"))["notes"]
+    [note] = record(Desk({"m": captioner}), str(picture), "m", Wishes(forbid="gryphon"))["notes"]
     assert "gryphon" in note
 
 
@@ -243,11 +244,11 @@ def calibrated(captioner: Captioner, *, caption: float, word: float, photograph:
 
 def test_confidence_is_told_in_a_word_with_the_number_on_demand(captioner: Captioner, picture: Path) -> None:
     sure = calibrated(captioner, caption=np.log(3), word=np.log(4), photograph=1)  # odds of 3 and 4 to 1
-    shown = answer(sure, str(picture), Wishes(beginning="brown dog"))
+    shown = answer(Desk({"m": sure}), "m", str(picture), Wishes(beginning="brown dog"))
     assert 'Confidence: <b>high</b><span class="heard">, 75% likely' in shown.sentence
     assert 'title="75% likely to be as good' in shown.sentence
     assert "It is 80% likely that a person would use it here" in shown.words
-    told = record(sure, str(picture), Wishes(beginning="brown dog"))
+    told = record(Desk({"m": sure}), str(picture), "m", Wishes(beginning="brown dog"))
     assert told["confidence_level"] == "high"
     assert told["confidence"] == pytest.approx(0.75)
     assert told["words"][1]["confidence"] == pytest.approx(0.8)
@@ -255,18 +256,18 @@ def test_confidence_is_told_in_a_word_with_the_number_on_demand(captioner: Capti
 
 def test_what_is_no_photograph_is_told_with_doubt(captioner: Captioner, picture: Path) -> None:
     unsure = calibrated(captioner, caption=1, word=1, photograph=-1)
-    shown = answer(unsure, str(picture), Wishes())
+    shown = answer(Desk({"m": unsure}), "m", str(picture), Wishes())
     assert 'class="sentence">Not sure: perhaps ' in shown.sentence
     assert "unlike the photographs" in shown.sentence
     assert "likely" not in shown.sentence + shown.words
-    told = record(unsure, str(picture), Wishes())
+    told = record(Desk({"m": unsure}), str(picture), "m", Wishes())
     assert told["uncertain"] is True
     assert told["confidence"] is None
 
 
 def test_a_model_without_calibration_says_nothing_of_confidence(captioner: Captioner, picture: Path) -> None:
-    assert "onfidence" not in answer(captioner, str(picture), Wishes()).sentence
-    assert record(captioner, str(picture), Wishes())["confidence"] is None
+    assert "onfidence" not in answer(Desk({"m": captioner}), "m", str(picture), Wishes()).sentence
+    assert record(Desk({"m": captioner}), str(picture), "m", Wishes())["confidence"] is None
 
 
 # The drawings
@@ -321,16 +322,18 @@ def test_a_word_names_what_else_was_considered_and_how_probable_that_was() -> No
 
 
 def test_memory_gates_and_search_are_there_to_look_inside(captioner: Captioner, picture: Path) -> None:
-    inside = answer(captioner, str(picture), Wishes()).inside
+    inside = answer(Desk({"m": captioner}), "m", str(picture), Wishes()).inside
     for part in ("What it remembered", "The gates", "The sentences it weighed"):
         assert part in inside
     assert 'data-beginning="brown"' in inside
     assert "<img" not in inside
-    assert "The sentences it weighed" not in answer(captioner, str(picture), Wishes(beam_width=1)).inside
+    assert (
+        "The sentences it weighed" not in answer(Desk({"m": captioner}), "m", str(picture), Wishes(beam_width=1)).inside
+    )
 
 
 def test_any_branch_of_the_search_can_be_chosen_to_go_on_from(captioner: Captioner, picture: Path) -> None:
-    inside = answer(captioner, str(picture), Wishes()).inside
+    inside = answer(Desk({"m": captioner}), "m", str(picture), Wishes()).inside
     beginnings = {unescape(found) for found in re.findall('data-beginning="([^"]*)"', inside)}
     tree = captioner.explain(picture).tree
     assert tree is not None
@@ -346,7 +349,7 @@ def test_caption_and_explanation_come_from_one_look_and_one_search(
     searched, looked = Mock(wraps=captioner.model.search), Mock(return_value=None)
     monkeypatch.setattr(captioner.model, "search", searched)
     with captioner.model.encoder.register_forward_hook(looked):
-        shown = answer(captioner, str(picture), Wishes())
+        shown = answer(Desk({"m": captioner}), "m", str(picture), Wishes())
     assert shown.alternatives
     assert shown.inside
     assert searched.call_count == looked.call_count == 1
@@ -400,7 +403,7 @@ def test_a_port_that_is_taken_is_a_sentence(captioner: Captioner) -> None:
         port = taken.getsockname()[1]
         told = f"^The page must listen on a free port of this machine, but 127.0.0.1 port {port}"
         with pytest.raises(ConfigError, match=told):
-            launch(build_page(captioner), host="127.0.0.1", port=port, login=None)
+            launch(build_page(Desk({"m": captioner})), host="127.0.0.1", port=port, login=None)
     gc.collect()
 
 
@@ -409,7 +412,7 @@ def test_a_port_that_is_taken_is_a_sentence(captioner: Captioner) -> None:
 
 def test_a_program_gets_the_caption_as_data(client: Client, captioner: Captioner, picture: Path) -> None:
     told = client.predict(handle_file(picture), api_name="/caption")
-    here = record(captioner, str(picture), Wishes())
+    here = record(Desk({"m": captioner}), str(picture), "m", Wishes())
     assert told["caption"] == here["caption"] == told["candidates"][0]["text"]
     assert [candidate["text"] for candidate in told["candidates"]] == [
         candidate["text"] for candidate in here["candidates"]
@@ -471,7 +474,7 @@ def test_a_path_or_an_address_in_place_of_an_upload_is_not_read(address: str, pi
     config = httpx.get(f"{address}config", trust_env=False).json()
     [function] = [function for function in config["dependencies"] if function["api_name"] == "caption"]
     stored = {part["id"]: part["props"].get("value") for part in config["components"]}
-    wishes = [stored[part] for part in function["inputs"][1:]]
+    settings = [stored[part] for part in function["inputs"][1:]]
     with HTTPServer(("127.0.0.1", 0), Listener) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/picture.jpg"
@@ -491,7 +494,7 @@ def test_a_path_or_an_address_in_place_of_an_upload_is_not_read(address: str, pi
             if isinstance(payload, dict):
                 payload["meta"] = {"_type": "gradio.FileData"}
             session = {"session_hash": f"probe{place}"}
-            call = {"data": [payload, *wishes], "fn_index": function["id"], **session}
+            call = {"data": [payload, *settings], "fn_index": function["id"], **session}
             joined = httpx.post(f"{address}gradio_api/queue/join", json=call, trust_env=False)
             assert joined.status_code == 200
             told = httpx.get(f"{address}gradio_api/queue/data", params=session, trust_env=False, timeout=60).text
