@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.errors import DataError
+from captioner.errors import ConfigError, DataError
 
 from . import progress_bar, run
 from .train import new_model, read_features
@@ -58,6 +58,12 @@ def study(
 
     out.mkdir(parents=True, exist_ok=True)
     old = load_checkpoint(find_model(start).folder)
+    warmly, freshly = load_config(recipe, base=settings_kept(old)), load_config(nothing, set, base=settings_kept(old))
+    if warmly.training.tuned_blocks or freshly.training.tuned_blocks:
+        raise ConfigError(
+            "The curve compares decoders alone, on features computed once, but a recipe says training.tuned_blocks "
+            "above 0; leave it out."
+        )
     collection = load_collection(data)
     with progress_bar() as bar:
         training, development = (
@@ -79,8 +85,8 @@ def study(
     figures = {"before": _score(old, judged)}
     for number in numbers:
         chosen = training.select(order[:number])
-        warm = warm_start(old, load_config(recipe, base=settings_kept(old)), chosen.captions)
-        fresh = new_model(load_config(nothing, set, base=settings_kept(old)), chosen.captions)
+        warm = warm_start(old, warmly, chosen.captions)
+        fresh = new_model(freshly, chosen.captions)
         for name, model in (("from the older model", warm), ("from nothing", fresh)):
             folder = out / f"{name.replace(' ', '-')}-{number}"
             label = f"{number} pictures, {name}"
