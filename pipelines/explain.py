@@ -68,7 +68,7 @@ def explain(
     looked at, and see how much less probable it becomes than when random parts of the picture are deleted; writes
     faithfulness.json.
 
-    Ends with exit code 3 when some pictures could not be explained, 2 when none could.
+    Ends with exit code 3 when some pictures could not be explained.
     """
     from captioner.data.listing import list_items
     from captioner.data.samples import sample_pictures
@@ -110,7 +110,7 @@ def explain(
     failed = _explain(captioner, items, steering, out)
     print(f"{len(items) - failed} of {len(items)} pictures explained in {out}.", file=sys.stderr)
     if failed:
-        raise typer.Exit(2 if failed == len(items) else 3)
+        raise typer.Exit(3)
 
 
 def _explain(captioner: "Captioner", items: "Sequence[Item]", steering: "Steering", out: Path) -> int:
