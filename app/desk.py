@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,9 +30,12 @@ class Asked:
 class Desk:
     """Answers the questions of all visitors; every method may be called from any thread."""
 
-    def __init__(self, captioners: Mapping[str, Captioner]) -> None:
-        """At least one model under the name that visitors choose it by; the first is the default."""
-        self._captioners = dict(captioners)
+    def __init__(self, captioners: MutableMapping[str, Captioner]) -> None:
+        """At least one model under the name that visitors choose it by; the first is the default.
+
+        A mapping may load a model when it is first asked for it.
+        """
+        self._captioners = captioners
         self._answering = threading.Lock()
 
     @property
