@@ -1,6 +1,6 @@
-"""Pictures inside tar archives, WebDataset shards too: in one pass, whole samples with texts, and one by its name.
+"""Pictures inside archives, WebDataset shards too: in one pass, whole samples with texts, and one by its name.
 
-How an archive is read, and within which limits, `captioner.data.tar` says.
+How an archive is read, and within which limits, `captioner.data.tar` and `captioner.data.zip_archive` say.
 """
 
 import atexit
@@ -13,6 +13,7 @@ from captioner.data.damage import damage_told
 from captioner.data.images import IMAGE_SUFFIXES, printable
 from captioner.data.limits import MAX_BYTES
 from captioner.data.tar import WHAT, Member, Tar
+from captioner.data.zip_archive import Zip
 from captioner.errors import DataError, ImageError
 
 
@@ -28,20 +29,35 @@ class Sample:
     files: dict[str, bytes | ImageError]
 
 
-def tar_pictures(path: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | ImageError]]:
+def tar_pictures(
+    path: str, wanted: Callable[[str], bool], *, most: int = MAX_BYTES
+) -> Iterator[tuple[str, bytes | ImageError]]:
     """The pictures in an archive whose path in it is `wanted`: that path and the content, or why it cannot be had.
 
-    Where the archive is damaged it ends with one more pair, of an empty path and the reason. Raises DataError at the
-    end if no member at all is named like a picture.
+    A picture of more than `most` bytes cannot. Where the archive is damaged it ends with one more pair, of an empty
+    path and the reason. Raises DataError at the end if no member at all is named like a picture.
     """
+    return _pictures(Tar, path, wanted, most)
+
+
+def zip_pictures(
+    path: str, wanted: Callable[[str], bool], *, most: int = MAX_BYTES
+) -> Iterator[tuple[str, bytes | ImageError]]:
+    """As `tar_pictures`, for a ZIP archive."""
+    return _pictures(Zip, path, wanted, most)
+
+
+def _pictures(
+    archive: type[Tar] | type[Zip], path: str, wanted: Callable[[str], bool], most: int
+) -> Iterator[tuple[str, bytes | ImageError]]:
     found = False
     try:
-        with Tar(path) as tar:
-            for member in tar.members():
+        with archive(path) as opened:
+            for member in opened.members():
                 if os.path.splitext(member.path)[1].lower() in IMAGE_SUFFIXES:
                     found = True
                     if wanted(member.path):
-                        yield member.path, tar.read(member)
+                        yield member.path, opened.read(member, most=most)
     except ImageError as error:
         found = True
         yield "", error

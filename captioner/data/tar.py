@@ -2,13 +2,10 @@
 
 It may be packed with gzip; its content tells, not its name. Nothing is unpacked to the disk. A member is read only when
 it is asked for; what stands between two members may take `_MAX_HEADER` bytes, and what gzip expands at most
-`_MAX_RATIO` times its size. A member whose name would lead out of the archive (`/etc/x.jpg`, `../x.jpg`) gets a
-harmless one, and the second member of one name another (`a.jpg`, `a#2.jpg`). Members whose path has a part with a dot
-in front are passed over, as in folders.
+`_MAX_RATIO` times its size. What members are called, `captioner.data.member_names` says.
 """
 
 import gzip
-import os
 import tarfile
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Self
@@ -16,6 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 from captioner.data.damage import check_regular, damage_told
 from captioner.data.images import printable
 from captioner.data.limits import MAX_BYTES
+from captioner.data.member_names import MemberNames
 from captioner.errors import ImageError
 
 WHAT: Final = "tar archive, packed with gzip or not at all"
@@ -78,11 +76,9 @@ class Tar:
 
         Raises ImageError where the archive is damaged.
         """
-        taken: set[int] = set()
+        names = MemberNames()
         while (header := self._next()) is not None:
-            parts = [part for part in header.name.replace("\0", "_").split("/") if part not in ("", ".", "..")]
-            if parts and not header.isdir() and not any(part.startswith(".") for part in parts):
-                path = _untaken("/".join(parts), taken)
+            if not header.isdir() and (path := names.name(header.name)) is not None:
                 plain = header.isreg() and not header.issparse()
                 yield Member(path, header.offset_data, header.size, plain)
 
@@ -180,15 +176,3 @@ class _Content:
         if self._packed and self.tell() > max(_HARMLESS, _MAX_RATIO * self._file.tell()):
             raise tarfile.ReadError(f"it expands to more than {_MAX_RATIO} times its size, as only an attack does")
         return content
-
-
-def _untaken(path: str, taken: set[int]) -> str:
-    """The path, or the first of `a#2.jpg`, `a#3.jpg`, ... that no earlier member has."""
-    stem, suffix = os.path.splitext(path)
-    number = 1
-    # Hashes instead of names: an archive may have a million members.
-    while hash(path) in taken:
-        number += 1
-        path = f"{stem}#{number}{suffix}"
-    taken.add(hash(path))
-    return path

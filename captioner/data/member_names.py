@@ -1,0 +1,29 @@
+"""What the members of an archive are called here: never outside it, never hidden, no two the same."""
+
+import os
+
+
+class MemberNames:
+    """Names the members of one archive, in their order."""
+
+    def __init__(self) -> None:
+        # Hashes instead of names: an archive may have a million members.
+        self._taken: set[int] = set()
+
+    def name(self, given: str) -> str | None:
+        """A path with slashes, or None for a member to pass over, since a part of its path has a dot in front.
+
+        One that would lead out of the archive (`/etc/x.jpg`, `../x.jpg`) becomes harmless, and the second member of
+        one name gets another (`a.jpg`, `a#2.jpg`).
+        """
+        parts = [part for part in given.replace("\0", "_").split("/") if part not in ("", ".", "..")]
+        if not parts or any(part.startswith(".") for part in parts):
+            return None
+        path = "/".join(parts)
+        stem, suffix = os.path.splitext(path)
+        number = 1
+        while hash(path) in self._taken:
+            number += 1
+            path = f"{stem}#{number}{suffix}"
+        self._taken.add(hash(path))
+        return path
