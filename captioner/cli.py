@@ -19,6 +19,7 @@ from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
 from captioner.pipelines.push import push
 from captioner.pipelines.report import report
+from captioner.pipelines.teach import teach
 from captioner.pipelines.throughput import throughput
 from captioner.pipelines.train import train
 from captioner.pipelines.verify import verify
@@ -34,7 +35,8 @@ app = typer.Typer(
 for command in (
     *(caption, explain, demo),
     *(verify, merge),
-    *(label, prepare, train, report, evaluate, compare, calibrate, pack, push, vocabulary, benchmark, throughput),
+    *(label, prepare, train, report, evaluate, compare, teach),
+    *(calibrate, pack, push, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
 

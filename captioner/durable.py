@@ -113,6 +113,37 @@ class Growing:
         return 0
 
 
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """A block that only one process and thread at a time is in, for those that name the same lock file; others wait.
+
+    Raises DataError when the file cannot be made.
+    """
+    with told(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a living process has the `Growing` file open; always no where there are no locks."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        _lock(handle, path)
+    except DataError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _unfinished(path: Path) -> Path:
     """Where a file stands while it is written: beside it, hidden, its name cut to what a name may be long."""
     return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:240])}{UNFINISHED}")

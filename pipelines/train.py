@@ -63,7 +63,7 @@ def train(
     console = Console(stderr=True, quiet=not first)
     try:
         with join_processes(device) as (processes, device), tracking(track if first else None, out) as tell:
-            _train(recipe, data, out, start, set, resume, device, processes=processes, console=console, tell=tell)
+            learn(recipe, data, out, start, set, resume, device, processes=processes, console=console, tell=tell)
     except (Interrupted, KeyboardInterrupt) as stopped:
         console.print(str(stopped) or "Stopped; what was finished is kept: the same command with --resume goes on.")
         raise typer.Exit(STOPPED) from stopped
@@ -74,7 +74,7 @@ def train(
     console.print(f"The model is in {out / 'best'}. `captioner calibrate` will tell it how sure it may be.")
 
 
-def _train(
+def learn(
     recipe: Path,
     data: Path,
     out: Path,
@@ -87,6 +87,7 @@ def _train(
     console: "Console",
     tell: "Callable[[Event], None]",
 ) -> None:
+    """The run itself; `tell` hears of every event. The errors are those of `fit` and of what it needs."""
     from captioner.config import load_config
     from captioner.data.collection import load_collection
     from captioner.inference.run_page import follow_run, show_examples

@@ -1,10 +1,11 @@
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from captioner.durable import Growing, whole_file, write_whole
+from captioner.durable import Growing, alone, is_being_written, whole_file, write_whole
 from captioner.errors import DataError
 
 
@@ -134,3 +135,27 @@ def test_a_write_that_fails_halfway_leaves_no_half_line(tmp_path, monkeypatch):
 def test_a_folder_cannot_be_appended_to(tmp_path):
     with pytest.raises(DataError, match="cannot be written"):
         Growing(Path(tmp_path))
+
+
+def test_who_needs_to_be_alone_waits_for_who_is(tmp_path):
+    order = []
+
+    def second() -> None:
+        with alone(tmp_path / "lock"):
+            order.append("second")
+
+    with alone(tmp_path / "lock"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.1)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
+
+
+def test_whether_a_file_is_being_written_is_known_from_its_lock(tmp_path):
+    path = tmp_path / "lines"
+    assert not is_being_written(path)
+    with Growing(path):
+        assert is_being_written(path)
+    assert not is_being_written(path)
