@@ -28,12 +28,19 @@ class Captioner:
     """A trained model, ready to caption."""
 
     def __init__(
-        self, model: CaptioningModel, *, name: str = "unsaved", calibration: Calibration | None = None
+        self,
+        model: CaptioningModel,
+        *,
+        name: str = "unsaved",
+        calibration: Calibration | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.model = model.eval()
         self.calibration = calibration
         self.name = name
         """Which model this is: its folder's name and the beginning of its fingerprint."""
+        self.folder = folder
+        """Its checkpoint, where there is one."""
         self.search = model.config.search
 
     @classmethod
@@ -52,7 +59,7 @@ class Captioner:
         feature_size = network.encoder.feature_size
         calibration = read_calibration(found.folder, feature_size=feature_size) if calibrated else None
         name = f"{found.name}@{checkpoint_fingerprint(found.folder)[:12]}"
-        return cls(network.to(choose_device(device)), name=name, calibration=calibration)
+        return cls(network.to(choose_device(device)), name=name, calibration=calibration, folder=found.folder)
 
     @overload  # a string is a sequence too: the first signature wins
     def caption(  # type: ignore[overload-overlap]
