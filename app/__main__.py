@@ -1,25 +1,37 @@
 """Serve the page on this machine.
 
 captioner demo
+captioner demo --model default --model runs/mine/best
 CAPTIONER_AUTH=ada:secret captioner demo --host 0.0.0.0
+captioner demo --public
 """
 
-import ipaddress
 import os
-import signal
 import tempfile
+import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from captioner.errors import ConfigError
+from captioner.interruption import stop_requests
+
+from .address import is_this_machine
+from .home import Home, default_home
+from .limits import OWN, PUBLIC
 
 _AUTH = "CAPTIONER_AUTH"
+# What runs is finished when the page is ended, unless it takes longer.
+_DRAIN_SECONDS = 30
 
 
 def demo(
-    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A folder, USER/NAME, or default; may be repeated. The shipped model if not given."),
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on; others than this machine's need a login.")] = (
         "127.0.0.1"
     ),
@@ -27,31 +39,45 @@ def demo(
         int | None, typer.Option(min=1, max=65535, help="The first free one from 7860 if not given.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help=f"For strangers: {PUBLIC.told(unlike=OWN)}; --home is not touched.")
+    ] = False,
+    home: Annotated[
+        Path | None,
+        typer.Option(help=f"Where the page keeps models and captions between visits; {default_home()} if not given."),
+    ] = None,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Be a tool for language models, too; needs the extra captioner[mcp].")
+    ] = False,
 ) -> None:
     """Serve a page that captions pictures and shows where the model looked.
 
-    Nobody but this machine can reach it, unless --host says otherwise and CAPTIONER_AUTH=user:password is set.
+    Nobody but this machine can reach it, unless --host says otherwise and CAPTIONER_AUTH=user:password is set. For
+    strangers, start it with --public and let a reverse proxy on this machine pass them on. On SIGTERM it finishes what
+    runs; GET /health tells how it fares.
     """
     login = read_login(host)
-    signal.signal(signal.SIGTERM, _end)  # as on Ctrl-C: uploads go with the page
+    if mcp and find_spec("mcp") is None:
+        raise ConfigError("A page with --mcp needs the package mcp; run pip install 'captioner[mcp]'.")
     # Before Gradio is imported, which reads them: it must call nobody.
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-    with tempfile.TemporaryDirectory(prefix="captioner-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-
-        from captioner.inference.captioner import Captioner
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with tempfile.TemporaryDirectory(prefix="captioner-") as uploads, stop_requests() as asked_to_stop:
+        os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(uploads)
 
         from .desk import Desk
         from .interface import build_page, launch
+        from .models import Models, name_models
 
-        page = build_page(Desk({str(model or "default"): Captioner.from_pretrained(model, device=device)}))
-        url = launch(page, host=host, port=port, login=login)
-        print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
-        page.block_thread()
-
-
-def _end(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+        limits = PUBLIC if public else OWN
+        kept = None if public else Home(home or default_home())
+        desk = Desk(Models(name_models(model or [], kept), device=device))
+        page = build_page(desk, limits)
+        served = launch(page, desk, host=host, port=port, login=login, limits=limits, mcp=mcp)
+        print(f"The page is at {served.address} (Ctrl-C ends it).", flush=True)
+        while not asked_to_stop():
+            time.sleep(0.1)
+        served.door.drain(seconds=_DRAIN_SECONDS)
+        page.close(verbose=False)
 
 
 def read_login(host: str) -> tuple[str, str] | None:
@@ -61,23 +87,16 @@ def read_login(host: str) -> tuple[str, str] | None:
     """
     given = os.environ.get(_AUTH)
     if given is None:
-        if not _is_loopback(host):
+        if not is_this_machine(host):
             raise ConfigError(
                 f"A page that other machines can reach needs a login, but --host is {host} and {_AUTH} is not "
-                f"set; set {_AUTH}=user:password, or leave --host out."
+                f"set; set {_AUTH}=user:password, or leave --host out, to let only a reverse proxy on this machine in."
             )
         return None
     user, _, password = given.partition(":")
     if not (user and password):
         raise ConfigError(f"{_AUTH} must read user:password, but one of the two is missing; set both.")
     return user, password
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
+from gradio import processing_utils
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
 
+import captioner
 from captioner.errors import ConfigError
 
 from .caption import caption_tab
+from .condition import condition_routes, version
 from .desk import Desk
+from .door import Door
 from .limits import OWN, Limits
+from .many import many_tab
+from .model import model_choice, model_tab, offered
+from .uploads import Uploads
 
 _STYLES = sorted(Path(__file__).parent.glob("*.css"))
 _THEME = gr.themes.Base(
@@ -33,38 +45,61 @@ _THEME = gr.themes.Base(
 def build_page(desk: Desk, limits: Limits = OWN) -> gr.Blocks:
     """The page, not yet served."""
     kept = limits.kept_seconds
-    with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(kept, kept)) as page:
+    # Looked for often, so that none is kept much longer than said.
+    with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(kept // 10, kept)) as page:
         gr.HTML(
             "<header><h1>Captioner</h1>"
             "<p>A picture in, a sentence out, and where the model looked for each word of it.</p></header>",
             elem_id="heading",
         )
-        model = gr.Dropdown(
-            list(desk.models),
-            value=desk.models[0],
-            label="Model",
-            visible=len(desk.models) > 1,
-            buttons=[],
-            elem_id="model-choice",
-        )
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Caption", id="caption", elem_id="caption-page"):
-            caption_tab(desk, model)
+        model = model_choice(desk)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Caption", id="caption", elem_id="caption-page"):
+                caption_tab(desk, model)
+            with gr.Tab("Many pictures", id="many", elem_id="many-page"):
+                many_tab(desk, model, limits)
+            with gr.Tab("Model", id="model", elem_id="model-page"):
+                model_tab(desk, model)
         gr.HTML(
-            "<footer>Pictures stay on the machine that serves this page, and are deleted within two hours. "
-            "The model can be wrong: check what matters.</footer>",
+            "<footer>Pictures stay on the machine that serves this page, and are deleted after "
+            f"{kept // 60} minutes. The model can be wrong: check what matters. "
+            f"<span>Captioner {escape(captioner.__version__)}</span></footer>",
             elem_id="footing",
         )
+        gr.api(version, api_name="version", queue=False)
+        page.load(partial(offered, desk), None, model, show_progress="hidden", queue=False, api_visibility="private")
     # Closed to calls that would go past the queue and its limit.
     return page.queue(max_size=limits.waiting, default_concurrency_limit=1, api_open=False)
 
 
-def launch(page: gr.Blocks, *, host: str, port: int | None, login: tuple[str, str] | None, limits: Limits = OWN) -> str:
-    """Serve the page in the background and return its address; `port` None takes the first free one from 7860.
+class Served(NamedTuple):
+    """A page that is being served."""
 
-    Raises ConfigError when nothing can listen there.
+    address: str
+    door: Door
+
+
+def launch(
+    page: gr.Blocks,
+    desk: Desk,
+    *,
+    host: str,
+    port: int | None,
+    login: tuple[str, str] | None,
+    limits: Limits = OWN,
+    mcp: bool = False,
+) -> Served:
+    """Serve the page in the background; `port` None takes the first free one from 7860.
+
+    With `mcp` the public functions are tools for language models, too. Raises ConfigError when nothing can listen
+    there.
     """
+    uploads = Uploads(Path(get_upload_folder()), limits)
+    door = Door(uploads, limits, login=login is not None)
+    # Gradio would fetch whatever public address stands where a file should.
+    processing_utils.async_ssrf_protected_download = uploads.find
     try:
-        _, url, _ = page.launch(
+        _, address, _ = page.launch(
             server_name=host,
             server_port=port,
             auth=login,
@@ -75,7 +110,7 @@ def launch(page: gr.Blocks, *, host: str, port: int | None, login: tuple[str, st
             show_error=False,
             run_history=False,
             enable_monitoring=False,
-            mcp_server=False,
+            mcp_server=mcp,
             ssr_mode=False,
             pwa=False,
             footer_links=[],
@@ -83,10 +118,15 @@ def launch(page: gr.Blocks, *, host: str, port: int | None, login: tuple[str, st
             css_paths=_STYLES,
             prevent_thread_lock=True,
             quiet=True,
+            app_kwargs={
+                "routes": condition_routes(desk, door),
+                "middleware": [Middleware(door.before)],
+                "lifespan": uploads.swept,
+            },
         )
     except OSError as error:
         raise ConfigError(
             f"The page must listen on a free port of this machine, but {host} port {port or '7860 to 7959'} "
             f"cannot be had ({error}); choose another --port or --host."
         ) from error
-    return url
+    return Served(address, door)

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def _limit(value: Any, told: Callable[[Any], str]) -> Any:
+    """A field with how its value is told in a help."""
+    return field(default=value, metadata={"told": told})
 
 
 @dataclass(frozen=True)
 class Limits:
     """What visitors may send, and how long it is kept."""
 
-    file_megabytes: int = 10
+    file_megabytes: int = _limit(10, "{} MB a file".format)
     """Of one upload."""
-    pictures: int = 1000
-    """In one go, on the page for many pictures."""
-    waiting: int = 32
-    """Questions that wait for the model; whoever comes after them is told to try again."""
-    kept_seconds: int = 3600
-    """Uploads older than this are deleted; they are looked for as often."""
-    teaching: bool = True
+    pictures: int = _limit(1000, "{:,} pictures in one go".format)
+    """On the page for many pictures."""
+    waiting: int = _limit(32, "{} questions waiting".format)
+    """For the model; whoever comes after them is told to try again."""
+    stored_megabytes: int = _limit(4000, "{:,} MB of uploads in all".format)
+    """Of all visitors; who brings more is told to try again later."""
+    kept_seconds: int = _limit(3600, lambda seconds: f"uploads deleted after {seconds // 60} minutes")
+    """Counted from the upload."""
+    teaching: bool = _limit(True, lambda allowed: "teaching" if allowed else "no teaching")
     """Whether visitors may correct captions and train models, which changes what the machine keeps."""
+    any_host: bool = _limit(False, lambda any_host: "under any name" if any_host else "under this machine's own names")
+    """Whether visitors may come through a proxy, and so under any name, without a login."""
+
+    def told(self, *, unlike: Limits) -> str:
+        """The limits that are not those of another, in words."""
+        return ", ".join(
+            limit.metadata["told"](getattr(self, limit.name))
+            for limit in fields(self)
+            if getattr(self, limit.name) != getattr(unlike, limit.name)
+        )
 
 
 OWN = Limits()
-PUBLIC = Limits(file_megabytes=5, pictures=50, waiting=16, kept_seconds=600, teaching=False)
+PUBLIC = Limits(
+    file_megabytes=5, pictures=50, waiting=16, stored_megabytes=500, kept_seconds=600, teaching=False, any_host=True
+)

@@ -61,11 +61,12 @@ def test_half_a_login_is_none(given: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.filterwarnings("ignore")  # what Gradio leaves open is not ours
 def test_a_port_that_is_taken_is_a_sentence(model: CaptioningModel) -> None:
+    desk = Desk({"m": Captioner(model)})
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         told = f"^The page must listen on a free port of this machine, but 127.0.0.1 port {port}"
         with pytest.raises(ConfigError, match=told):
-            launch(build_page(Desk({"m": Captioner(model)})), host="127.0.0.1", port=port, login=None)
+            launch(build_page(desk), desk, host="127.0.0.1", port=port, login=None)
     gc.collect()
 
 
@@ -141,10 +142,10 @@ def test_a_foreign_page_gets_no_permission(address: str) -> None:
     assert "access-control-allow-origin" not in reply.headers
 
 
-def test_monitoring_and_run_history_are_off_and_one_function_is_public(address: str) -> None:
+def test_monitoring_and_run_history_are_off_and_three_functions_are_public(address: str) -> None:
     config = httpx.get(f"{address}config", trust_env=False).json()
     assert httpx.get(f"{address}gradio_api/monitoring", trust_env=False).status_code in (403, 404)
     assert config["run_history"] is False
     assert config["analytics_enabled"] is False
     public = [function["api_name"] for function in config["dependencies"] if function["api_visibility"] == "public"]
-    assert public == ["caption"]
+    assert public == ["caption", "vocabulary", "version"]

@@ -1,0 +1,90 @@
+"""What visitors have sent, in one private folder: how much of it there is, and when it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import gradio as gr
+
+from .limits import Limits
+
+FILE = "file="
+"""What comes before a file's path in the address that Gradio serves it under."""
+
+_MEGABYTE = 1_000_000
+# As much later than Gradio deletes the files it knows of, so that it finds them all.
+_LATER = 1.2
+
+
+class Uploads:
+    """Gradio's folder of uploads and of what it copies for display."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.folder = folder.resolve()
+        self._kept = limits.kept_seconds
+        self._allowed = limits.stored_megabytes * _MEGABYTE
+
+    def holds(self, path: str) -> bool:
+        """Whether a path, as written, leads into the folder and nowhere else."""
+        parts = Path(path).parts
+        return "\0" not in path and ".." not in parts and Path(path).is_relative_to(self.folder)
+
+    async def find(self, address: str, cache_dir: str) -> str:
+        """The uploaded file that an address on this page names, found without a request.
+
+        Takes the place of Gradio's function that fetches. Raises gradio.Error when the address names none.
+        """
+        path = unquote(urlsplit(address).path.partition(FILE)[2])
+        if self.holds(path) and Path(path).is_file():
+            return path
+        raise gr.Error("A picture must be sent as a file; no address is looked up.", print_exception=False)
+
+    def room(self) -> int:
+        """How many more bytes may come."""
+        return max(0, self._allowed - sum(entry.stat().st_size for entry in self._files()))
+
+    def sweep(self) -> None:
+        """Delete what came too long ago, and folders that have been empty as long.
+
+        Gradio's own `delete_cache` leaves behind each file's folder, and what a broken connection brought.
+        """
+        latest = time.time() - _LATER * self._kept
+        for folder, _, names in os.walk(self.folder, topdown=False):
+            for path in [*(Path(folder) / name for name in names), Path(folder)]:
+                with contextlib.suppress(OSError):  # gone, or a folder that holds something
+                    # The time of the last change of a file's place, since copies keep the age of their contents.
+                    if path != self.folder and path.lstat().st_ctime < latest:
+                        path.rmdir() if path.is_dir() else path.unlink()
+
+    @contextlib.asynccontextmanager
+    async def swept(self, _app: object) -> AsyncIterator[None]:
+        """As long as the context lasts, nothing is kept longer than it may be."""
+
+        async def sweep_on() -> None:
+            while True:
+                await asyncio.sleep(self._kept / 10)
+                await asyncio.to_thread(self.sweep)
+
+        sweeping = asyncio.create_task(sweep_on())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeping
+
+    def _files(self) -> Iterator[os.DirEntry[str]]:
+        waiting = [str(self.folder)]
+        while waiting:
+            with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        yield entry
