@@ -29,26 +29,32 @@ def suffix_of(name: str) -> str:
     return _SUFFIXES.get(PurePosixPath(name).suffix.lower(), ".jpg")
 
 
-def picture_of(record: Row) -> bytes | None:
-    """The file that a record tells of; None when it is gone, or no longer what was captioned."""
+def picture_of(record: Row, *, below: str | Path = "") -> bytes | None:
+    """The file that a record tells of; None when it is gone, or no longer what was captioned.
+
+    The record's path starts from the folder `below`.
+    """
     try:
-        content = read_source(record["path"])
+        content = read_source(os.path.join(below, record["path"]))
     except ImageError:
         return None
     return content if hashlib.sha256(content).hexdigest()[:16] == record["digest"] else None
 
 
-def place_picture(record: Row, target: Path) -> bool:
-    """Link or copy a record's picture to `target`, if it is not there already; whether it could be had."""
+def place_picture(record: Row, target: Path, *, below: str | Path = "") -> bool:
+    """Link or copy a record's picture to `target`, if it is not there already; whether it could be had.
+
+    The record's path starts from the folder `below`.
+    """
     with told(target):
         if target.exists():
             return True
-        content = picture_of(record)
+        content = picture_of(record, below=below)
         if content is None:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(os.path.realpath(record["path"]), target)
+            os.link(os.path.realpath(os.path.join(below, record["path"])), target)
         except OSError:  # on another disk, inside an archive, or no links here
             write_whole(target, content)
     return True

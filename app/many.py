@@ -1,0 +1,197 @@
+"""Many pictures at once: drop files or an archive, watch captions come, correct them, take them along."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from captioner.errors import CaptionerError
+
+from .desk import Asked, Desk
+from .limits import Limits
+from .many_batch import Batch
+from .many_downloads import KINDS, write_download
+from .many_drawing import draw_cards, draw_download, draw_gallery, draw_progress, draw_sentences, tell_progress
+from .many_intake import Upload, take
+from .many_run import Pace, pace, run
+from .wishes import Wishes
+
+_GALLERY: Final = (Path(__file__).parent / "many_gallery.js").read_text()
+_FOLLOW: Final = 'watch("value", () => element.querySelector("a")?.click());'
+# Asked in the browser, whose answer comes as the second input.
+_SURE: Final = """
+batch => [batch, confirm("Remove all pictures and captions from this page? What was not downloaded is lost.")]
+"""
+# Runs of different visitors take turns, some pictures at a time; more visitors wait.
+_RUNS_AT_A_TIME: Final = 4
+
+
+def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
+    """Lay out the components and say what happens when pictures come; `model` says who captions them."""
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    batch = gr.State(delete_callback=_discard)
+    with gr.Column(elem_id="many-tab"):
+        gr.HTML(
+            f"<p>Up to {limits.pictures:,} pictures, or a ZIP or tar archive of them; each file may have "
+            f"{limits.file_megabytes} MB.</p>",
+            elem_id="many-hint",
+        )
+        files = gr.File(
+            file_count="multiple", label="Pictures", show_label=False, height=140, buttons=[], elem_id="many-files"
+        )
+        files.preprocess = uploads  # type: ignore[assignment, method-assign]
+        wishes = _wishes_panel(desk, limits)
+        sentences = gr.HTML(elem_id="many-sentences")
+        progress = gr.HTML(elem_id="many-progress")
+        with gr.Row(visible=False, elem_id="many-actions") as actions:
+            go = gr.Button("Stop", variant="primary", size="sm", scale=0, elem_id="many-go")
+            anew = gr.Button("Begin anew", size="sm", scale=0, elem_id="many-anew")
+            gr.HTML("<span>Download</span>", elem_id="many-download")
+            takeaways = [
+                gr.Button(kind, size="sm", scale=0, elem_id=f"many-{kind.lower().replace(' ', '-')}") for kind in KINDS
+            ]
+        link = gr.HTML(js_on_load=_FOLLOW, apply_default_css=False, elem_id="many-link")
+        gallery = gr.HTML(
+            html_template=draw_gallery(), js_on_load=_GALLERY, apply_default_css=False, elem_id="many-gallery"
+        )
+    shown = [batch, progress, actions, go, gallery]
+    running: dict[str, Any] = {
+        "fn": partial(caption, desk),
+        "inputs": [batch, model, *wishes],
+        "outputs": [sentences, *shown[1:]],
+        "concurrency_id": "many",
+        "concurrency_limit": _RUNS_AT_A_TIME,
+        **private,
+    }
+    came = files.upload(partial(take_uploads, limits), [batch, files], [files, sentences, *shown], **private)
+    came.then(**running)
+    pressed = go.click(press, batch, shown, queue=False, trigger_mode="multiple", **private)
+    pressed.then(**running)
+    # Not queued: a correction must not be lost because the page is busy.
+    gallery.submit(edit, batch, None, queue=False, trigger_mode="multiple", **private)
+    anew.click(
+        begin_anew, [batch, gr.Checkbox(visible=False)], [sentences, link, *shown], js=_SURE, queue=False, **private
+    )
+    for button, kind in zip(takeaways, KINDS, strict=True):
+        button.click(partial(download, kind), batch, [sentences, link], **private)
+
+
+def _wishes_panel(desk: Desk, limits: Limits) -> list[gr.components.Component]:
+    """The wishes that make sense for many pictures: see `_asked`."""
+    longest = desk.captioner(desk.models[0]).search.max_length
+    with gr.Accordion("Steer the sentences", open=False, elem_id="many-steer"), gr.Row(elem_id="many-wishes"):
+        return [
+            gr.Textbox("", label="Must not say", placeholder="man, woman", max_lines=1, elem_id="many-forbid"),
+            gr.Textbox("", label="Must say", placeholder="dog", max_lines=1, elem_id="many-require"),
+            gr.Textbox("", label="Begins with", placeholder="a photo of", max_lines=1, elem_id="many-beginning"),
+            gr.Slider(1, max(40, longest), longest, step=1, label="Words at most", buttons=[], elem_id="many-longest"),
+        ]
+
+
+def uploads(payload: Any) -> list[Upload]:
+    """The files that came, which Gradio has already found to be uploaded ones."""
+    came = payload.root if hasattr(payload, "root") else [payload] if payload is not None else []
+    if any(file.path is None for file in came):
+        raise gr.Error(
+            "Pictures must come as files, but one came inside its address; upload it.", print_exception=False
+        )
+    return [Upload(Path(file.path), file.orig_name or Path(file.path).name) for file in came]
+
+
+def take_uploads(limits: Limits, batch: Batch | None, came: list[Upload]) -> tuple[Any, ...]:
+    """Add what came to the visitor's pictures, and want their captions."""
+    if batch is None:
+        batch = Batch(Path(get_upload_folder()).resolve() / "many" / secrets.token_urlsafe(16))
+    notes = take(batch, came, limits)
+    batch.wanted = bool(batch.undone(1))
+    return None, draw_sentences(notes), *_show(batch, pace(batch))
+
+
+def caption(
+    desk: Desk, batch: Batch | None, model: str, forbid: str, require: str, beginning: str, longest: float
+) -> Generator[tuple[Any, ...], None, None]:
+    """Caption what is not done, if that is wanted, showing more and more."""
+    if batch is None or not batch.wanted:
+        yield (gr.skip(),) * 5
+        return
+    try:
+        wishes = Wishes(forbid=forbid, require=require, beginning=beginning, max_length=longest)
+        captioner = desk.captioner(model)
+        asked = Asked(model, wishes.search(captioner.search), wishes.steering())
+        notes = draw_sentences(asked.steering.needless(captioner.model.vocabulary))
+        with closing(run(batch, desk, asked)) as going:
+            for now in going:
+                if batch.discarded:
+                    return
+                yield notes or gr.skip(), *_show(batch, now)[1:]
+    except CaptionerError as error:
+        batch.wanted = False
+        yield draw_sentences([str(error)]), *_show(batch, pace(batch))[1:]
+    else:
+        yield gr.skip(), *_show(batch, pace(batch))[1:]
+
+
+def press(batch: Batch | None) -> tuple[Any, ...]:
+    """Stop; or go on; or, where all is done, caption everything again that nobody corrected."""
+    if batch is None:
+        return (gr.skip(),) * 5
+    batch.wanted = not batch.wanted
+    if batch.wanted and not batch.undone(1):
+        batch.forget()
+    return _show(batch, pace(batch))
+
+
+def edit(batch: Batch | None, edited: gr.EventData) -> None:
+    """Keep a corrected caption."""
+    if batch is not None:
+        batch.edit(int(edited.place), str(edited.text))
+
+
+def begin_anew(batch: Batch | None, sure: bool) -> tuple[Any, ...]:
+    """Forget the pictures, and what was said and written of them, if the visitor is sure."""
+    if batch is None or not sure:
+        return (gr.skip(),) * 7
+    batch.discard()
+    return "", "", None, *_show(Batch(batch.folder), Pace(0, 0, 0))[1:]
+
+
+def download(kind: str, batch: Batch | None) -> tuple[Any, ...]:
+    """Write the captions in one of the kinds, and hand them out."""
+    if batch is None:
+        return gr.skip(), gr.skip()
+    try:
+        return gr.skip(), draw_download(write_download(batch, kind))
+    except CaptionerError as error:
+        return draw_sentences([str(error).replace(str(batch.folder), "the download")]), ""
+    except FileNotFoundError:
+        return draw_sentences(["The pictures are no longer kept here; download JSONL or CSV, or drop them again."]), ""
+
+
+def _show(batch: Batch, now: Pace) -> tuple[Any, ...]:
+    """What the page shows of a batch: its state, the progress, the actions, the first of them, and the gallery."""
+    label = "Stop" if batch.wanted else "Go on" if now.done < now.total else "Caption again"
+    news = {
+        "cards": draw_cards(batch),
+        "said": tell_progress(now, running=batch.wanted) if now.total else "",
+        "running": batch.wanted,
+    }
+    return (
+        batch,
+        draw_progress(now, running=batch.wanted),
+        gr.Row(visible=now.total > 0),
+        gr.Button(label, variant="primary" if label != "Caption again" else "secondary"),
+        news,
+    )
+
+
+def _discard(batch: Batch | None) -> None:
+    """When the visitor has left."""
+    if batch is not None:
+        batch.discard()

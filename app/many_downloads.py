@@ -1,0 +1,88 @@
+"""The captions of a batch as files to take along: what the command line writes, packed where it writes a folder."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from captioner.data.listing import Item
+from captioner.inference.formats.imagefolder import write_imagefolder
+from captioner.inference.formats.tables import write_csv
+from captioner.inference.records import to_line
+from captioner.inference.sidecars import Sidecars
+
+from .many_batch import Batch
+
+# Whatever is packed on whatever day, the same gives the same bytes.
+_NO_DAY: Final = (1980, 1, 1, 0, 0, 0)
+
+
+class Download(NamedTuple):
+    """A file to take along."""
+
+    path: Path
+    left_out: int
+    """Captioned pictures that it should hold, but that are no longer there."""
+
+
+def write_download(batch: Batch, kind: str) -> Download:
+    """Write the captions in one of `KINDS`, in place of the last download. Raises DataError where that cannot be."""
+    downloads = batch.folder / "downloads"
+    shutil.rmtree(downloads, ignore_errors=True)
+    name, write = KINDS[kind]
+    target = downloads / secrets.token_urlsafe(8) / name  # a new address: no browser takes an old answer for it
+    target.parent.mkdir(parents=True)
+    return Download(target, write(batch, target))
+
+
+def _jsonl(batch: Batch, target: Path) -> int:
+    target.write_bytes(b"".join(map(to_line, batch.records())))
+    return 0
+
+
+def _csv(batch: Batch, target: Path) -> int:
+    records = batch.records()
+    return write_csv(lambda: iter(records), target)
+
+
+def _sidecars(batch: Batch, target: Path) -> int:
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        sidecars = Sidecars(Path(folder))
+        for picture in batch.pictures:
+            if picture.text is not None and isinstance(picture.source, Path):
+                sidecars.write(Item(str(picture.source), PurePosixPath(picture.name), picture.source), picture.text)
+        _pack(Path(folder), target)
+    return 0
+
+
+def _imagefolder(batch: Batch, target: Path) -> int:
+    records = batch.records()
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        left_out = write_imagefolder(lambda: iter(records), Path(folder), below=batch.folder / "pictures")
+        _pack(Path(folder), target)
+    return left_out
+
+
+def _pack(folder: Path, target: Path) -> None:
+    """Everything in a folder but hidden files, in the order of names."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _NO_DAY)
+                member.external_attr = 0o644 << 16
+                with path.open("rb") as source, archive.open(member, "w") as packed:
+                    shutil.copyfileobj(source, packed)
+
+
+KINDS: Final[dict[str, tuple[str, Callable[[Batch, Path], int]]]] = {
+    "JSONL": ("captions.jsonl", _jsonl),
+    "CSV": ("captions.csv", _csv),
+    "Text files": ("captions.zip", _sidecars),
+    "ImageFolder": ("imagefolder.zip", _imagefolder),
+}
+"""Kind -> the name of its file, and what writes it and returns how many pictures it had to leave out."""
