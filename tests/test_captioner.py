@@ -140,3 +140,17 @@ def test_a_folder_that_holds_no_model_is_one_sentence(tmp_path: Path) -> None:
 def test_a_device_that_does_not_exist_is_one_sentence(model_folder: Path) -> None:
     with pytest.raises(ConfigError, match="'abacus'"):
         Captioner.from_pretrained(model_folder, device="abacus")
+
+
+def test_pictures_explained_together_are_answered_as_each_alone_in_a_batch_of_that_size(tiny: Captioner) -> None:
+    size = tiny.model.encoder.preprocessing.size
+    shades = [np.full((3, size, size), shade, np.uint8) for shade in (0, 90, 200)]
+    describer = tiny.describer()
+    together = describer.explain(describer.encode_singly(shades, filled_to=4))
+    captions = describer.describe(describer.encode_singly(shades, filled_to=4))
+    for shade, explanation, caption in zip(shades, together, captions, strict=True):
+        [alone] = describer.explain(describer.encode_singly([shade], filled_to=4))
+        assert explanation is not None
+        assert alone is not None
+        assert explanation.as_json() == alone.as_json()
+        assert explanation.caption == alone.caption == caption

@@ -98,7 +98,7 @@ def test_a_plain_rnn_has_no_ledger_and_says_so_in_one_sentence() -> None:
         ledger_of(model)
     _, words = trace_of(model)
     features = torch.zeros(model.encoder.regions, model.encoder.feature_size)
-    explanation = explain(model, features, words, caption=Caption())
+    explanation = explain(model, words, model.trace(features, words), caption=Caption())
     assert explanation.ledger is None
     assert explanation.as_json()["memory_ledger"] is None
 
@@ -115,7 +115,7 @@ def test_it_says_whose_memory_it_is(kind: str, cell: str, told: str) -> None:
     model = tiny_model(kind=kind, cell=cell, sentinel=False)
     _, words = trace_of(model)
     features = torch.zeros(model.encoder.regions, model.encoder.feature_size)
-    ledger = explain(model, features, words, caption=Caption()).ledger
+    ledger = explain(model, words, model.trace(features, words), caption=Caption()).ledger
     assert ledger is not None
     assert ledger.cell.startswith(told)
     assert ledger.read == ("<start>", *SENTENCES[0].split())

@@ -171,7 +171,10 @@ class Captioner:
         ImageError when the picture cannot be read, ConfigError when no caption can obey the rules.
         """
         describer = self.describer(candidates=candidates, search=search, steering=steering)
-        return describer.explain(describer.encode([self._pixels(image)]))
+        [explanation] = describer.explain(describer.encode([self._pixels(image)]))
+        if explanation is None:
+            raise ConfigError(NO_CAPTION)
+        return explanation
 
     def features(self, image: ImageSource) -> Tensor:
         """What the CNN makes of one picture: (regions, feature_size). Raises ImageError."""

@@ -28,10 +28,9 @@ from torch import Tensor
 
 from captioner.errors import CheckpointError
 from captioner.inference.logistic import Floats, Logistic
-from captioner.model.captioning import CaptioningModel
+from captioner.model.captioning import CaptioningModel, Trace
 from captioner.model.checkpoint import read_beside
 from captioner.text.function_words import FUNCTION_WORDS
-from captioner.text.vocabulary import END, NEVER_SAID, PADDING, START
 
 FILE = "calibration.json"
 FORMAT = 1
@@ -153,41 +152,27 @@ def caption_signs(signs: Signs, words: Logistic) -> Floats:
     return np.array([signs.log_probability, claims.mean() if len(claims) else 0.0, len(signs.words)])
 
 
-@torch.inference_mode()
 def read_signs(model: CaptioningModel, features: Tensor, captions: Sequence[Sequence[int]]) -> list[Signs]:
     """Let the network say one caption (word ids) of each picture once more, and note what it computes.
 
     features (pictures, regions, feature_size); the pictures are said together, each word in one step for all.
     """
-    decoder, device = model.decoder, features.device
-    said = torch.nn.utils.rnn.pad_sequence(
-        [torch.tensor([*caption, END], device=device) for caption in captions], batch_first=True, padding_value=PADDING
+    traces = model.traces(features, captions)
+    return [signs(model, *each) for each in zip(features, captions, traces, strict=True)]
+
+
+@torch.inference_mode()
+def signs(model: CaptioningModel, features: Tensor, caption: Sequence[int], trace: Trace) -> Signs:
+    """What `trace` tells of how sure a caption is; features (regions, feature_size)."""
+    entropies = torch.special.entr(trace.distributions.exp()).sum(dim=-1)
+    sentinel = trace.weights is not None and trace.weights.shape[-1] > len(features)
+    looked_away = (
+        trace.weights[:, -1] if sentinel and trace.weights is not None else torch.zeros_like(trace.log_probabilities)
     )
-    embedded = decoder.embed(torch.nn.functional.pad(said[:, :-1], (1, 0), value=START).unsqueeze(1))
-    state = decoder.start(features, rows=1)
-    outputs, looked_away = [], []
-    for time in range(said.shape[1]):
-        step = decoder.step(embedded[:, :, time], state)
-        state = step.state
-        outputs.append(step.output[:, 0])
-        sentinel = step.weights is not None and step.weights.shape[-1] > features.shape[1]
-        looked_away.append(
-            step.weights[:, 0, -1] if sentinel and step.weights is not None else features.new_zeros(len(said))
-        )
-    logits = decoder.score(torch.stack(outputs, dim=1)).float()
-    logits[..., list(NEVER_SAID)] = -torch.inf
-    log_probabilities = logits.log_softmax(dim=-1)
-    chosen = log_probabilities.gather(2, said.unsqueeze(2)).squeeze(2)
-    entropies = torch.special.entr(log_probabilities.exp()).sum(dim=-1)
-    noted = torch.stack([chosen, entropies, torch.stack(looked_away, dim=1)], dim=-1).double().cpu().numpy()
-    pictures = features.float().mean(dim=1).double().cpu().numpy()
-    return [_signs(model, *each) for each in zip(captions, noted, pictures, strict=True)]
-
-
-def _signs(model: CaptioningModel, caption: Sequence[int], noted: Floats, picture: Floats) -> Signs:
-    """`noted` (time, 3): log-probability, entropy and weight of the sentinel; the word after the last is the end."""
-    mean = float(noted[: len(caption) + 1, 0].mean())
-    words = np.column_stack([noted[: len(caption)], np.full(len(caption), mean)])
+    noted = torch.stack([trace.log_probabilities, entropies, looked_away], dim=-1).double().cpu().numpy()
+    picture = features.float().mean(dim=0).double().cpu().numpy()
+    mean = float(noted[:, 0].mean())  # of the words and the end after them
+    words = np.column_stack([noted[:-1], np.full(len(caption), mean)])
     content = np.array([model.vocabulary.words[word] not in FUNCTION_WORDS for word in caption], dtype=bool)
     return Signs(words, content, mean, picture)
 

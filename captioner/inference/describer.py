@@ -14,9 +14,9 @@ from captioner.config import SearchConfig
 from captioner.data.preprocessing import Pixels
 from captioner.errors import ConfigError
 from captioner.inference.caption import Candidate, Caption
-from captioner.inference.confidence import Calibration, Judgement, read_signs
+from captioner.inference.confidence import Calibration, signs
 from captioner.inference.explanation import Explanation, explain
-from captioner.model.captioning import CaptioningModel
+from captioner.model.captioning import CaptioningModel, Trace
 from captioner.search.hypothesis import Hypothesis
 from captioner.search.tree import Recorder
 from captioner.text.steering import Steering
@@ -78,30 +78,38 @@ class Describer:
         features: Tensor = self.model.encoder(pixels.to(self.model.device))
         return Encoded(features, tuple(_key(picture) for picture in pixels), len(pictures))
 
+    def encode_singly(self, pictures: Sequence[Pixels], *, filled_to: int = 0) -> Encoded:
+        """The same, but the CNN looks at each picture by itself, so that filling the batch costs only its search."""
+        each = [self.encode([picture]) for picture in pictures]
+        each += each[-1:] * (filled_to - len(each))
+        keys = tuple(key for encoded in each for key in encoded.keys)
+        return Encoded(torch.cat([encoded.features for encoded in each]), keys, len(pictures))
+
     def describe(self, encoded: Encoded) -> list[Caption]:
         """One `Caption` for each picture, in their order."""
         found = self._find(encoded)
-        captions = map(self._caption, found, self._judge(encoded.features, found))
+        traces = [None] * len(found) if self.calibration is None else self._traces(encoded, found)
+        captions = map(self._caption, found, encoded.features, traces)
         return list(captions)[: encoded.pictures]
 
-    def explain(self, encoded: Encoded) -> Explanation:
-        """The caption of the one picture encoded, and what the model computed for each of its words.
-
-        Raises ConfigError when no caption obeys the rules.
-        """
+    def explain(self, encoded: Encoded) -> list[Explanation | None]:
+        """For each picture its caption and what the model computed for each word; None where none obeys the rules."""
         # Greedy search and sampling weigh no tree.
         recorder = Recorder() if self.search.beam_width > 1 and self.search.method == "beam" else None
-        [hypotheses] = found = self._find(encoded, recorder)
-        if not hypotheses:
-            raise ConfigError(NO_CAPTION)
-        [judgement] = self._judge(encoded.features, found)
-        return explain(
-            self.model,
-            encoded.features[0],
-            hypotheses[0].words,
-            caption=self._caption(hypotheses, judgement),
-            tree=recorder.trees[0] if recorder else None,
-        )
+        found = self._find(encoded, recorder)
+        traces = self._traces(encoded, found)
+        return [
+            explain(
+                self.model,
+                hypotheses[0].words,
+                traces[place],
+                caption=self._caption(hypotheses, encoded.features[place], traces[place]),
+                tree=recorder.trees[place] if recorder else None,
+            )
+            if hypotheses
+            else None
+            for place, hypotheses in enumerate(found[: encoded.pictures])
+        ]
 
     def _find(self, encoded: Encoded, recorder: Recorder | None = None) -> list[list[Hypothesis]]:
         """The candidates of each picture, best first."""
@@ -114,17 +122,12 @@ class Describer:
             recorder=recorder,
         )
 
-    def _judge(self, features: Tensor, found: list[list[Hypothesis]]) -> list[Judgement | None]:
-        """How sure the best caption of each picture is; None where there is none, or no calibration."""
-        judgements: list[Judgement | None] = [None] * len(found)
-        said = [place for place, hypotheses in enumerate(found) if hypotheses]
-        if self.calibration is not None and said:
-            signs = read_signs(self.model, features[said], [found[place][0].words for place in said])
-            for place, of_picture in zip(said, signs, strict=True):
-                judgements[place] = self.calibration.judge(of_picture)
-        return judgements
+    def _traces(self, encoded: Encoded, found: list[list[Hypothesis]]) -> list[Trace]:
+        """What the network computes while it says the best caption of each picture, or nothing where there is none."""
+        return self.model.traces(encoded.features, [hypotheses[0].words if hypotheses else () for hypotheses in found])
 
-    def _caption(self, hypotheses: list[Hypothesis], judgement: Judgement | None) -> Caption:
+    def _caption(self, hypotheses: list[Hypothesis], features: Tensor, trace: Trace | None) -> Caption:
+        """The candidates, and how sure the best one is: that takes a calibration and its trace."""
         if not hypotheses:
             return Caption(error=NO_CAPTION, error_kind="no caption")
         candidates = []
@@ -132,8 +135,9 @@ class Describer:
             words = self.model.vocabulary.decode(hypothesis.words)
             sentence = self.model.vocabulary.detokenise(words)
             candidates.append(Candidate(sentence, hypothesis.log_probability, tuple(words)))
-        if judgement is None:
+        if self.calibration is None or trace is None:
             return Caption(tuple(candidates))
+        judgement = self.calibration.judge(signs(self.model, features, hypotheses[0].words, trace))
         return Caption(
             tuple(candidates),
             confidence=judgement.confidence,

@@ -156,24 +156,23 @@ class Explanation:
 
 def explain(
     model: CaptioningModel,
-    features: Tensor,
     said: Sequence[int],
+    trace: Trace,
     *,
     caption: Caption,
     tree: Tree | None = None,
     alternatives: int = 5,
 ) -> Explanation:
-    """Say the words of a caption (ids) again about the picture with these features, and report each of them.
+    """Report what the network computed for each word of a caption.
 
     Args:
         model: what said it.
-        features: (regions, feature_size).
-        said: the words of the caption's first candidate.
+        said: the words (ids) of the caption's first candidate.
+        trace: of saying them.
         caption: what is known of it already.
         tree: of the search that found it.
         alternatives: how many other words to name in each place.
     """
-    trace = model.trace(features, said)
     grid = (model.encoder.grid_height, model.encoder.grid_width)
     confidences = [*(caption.word_confidences or [None] * len(said)), None]
     explained = []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captioner.config import Config, SearchConfig
 from captioner.model.cells import Gates
-from captioner.model.decoder import Decoder, State, build_decoder
+from captioner.model.decoder import Decoder, Said, State, build_decoder
 from captioner.model.encoder import Encoder, build_encoder
 from captioner.search.beam import beam_search, check_beam
 from captioner.search.constraints import Constraints
@@ -142,31 +142,46 @@ class CaptioningModel(nn.Module):
             device=device,
         )
 
-    @torch.inference_mode()
     def trace(self, features: Tensor, words: Sequence[int]) -> Trace:
         """Say the given words about one picture, features (regions, feature_size), and watch."""
+        [only] = self.traces(features.unsqueeze(0), [words])
+        return only
+
+    @torch.inference_mode()
+    def traces(self, features: Tensor, captions: Sequence[Sequence[int]]) -> list[Trace]:
+        """Say one caption about each picture, features (pictures, regions, feature_size), and watch.
+
+        They are said together, each word in one step for all. The shapes of all products depend on how many
+        pictures there are and on a picture's own caption, but never on how long the other captions are.
+        """
+        before = [[START, *caption] for caption in captions]
+        longest = max(map(len, before))
+        words = torch.tensor([[*said, *[END] * (longest - len(said))] for said in before], device=self.device)
+        state = self.decoder.start(features, rows=1)
         cell = self.decoder.speaking_cell
-        state = self.decoder.start(features.unsqueeze(0), rows=1)
-        distributions, weights, gates = [], [], []
-        memory = [state.cell(cell).memory[0, 0]]
-        for before in [START, *words]:
-            said = self.decoder.step(self.decoder.embed(torch.tensor([[before]], device=self.device)), state)
-            state = said.state
-            logits = self.decoder.score(said.output)[0, 0].float()
-            logits[list(NEVER_SAID)] = -torch.inf
-            distributions.append(logits.log_softmax(dim=-1))
-            gates.append(said.gates.of_row(0, 0))
-            memory.append(state.cell(cell).memory[0, 0])
-            if said.weights is not None:
-                weights.append(said.weights[0, 0])
-        over_time = torch.stack(distributions)
-        after = torch.tensor([*words, END], device=self.device)
+        steps, memory = [], [state.cell(cell).memory]
+        for time in range(longest):
+            steps.append(self.decoder.step(self.decoder.embed(words[:, time : time + 1]), state))
+            state = steps[-1].state
+            memory.append(state.cell(cell).memory)
+        return [
+            self._trace(caption, picture, steps[: len(caption) + 1], memory[: len(caption) + 2])
+            for picture, caption in enumerate(captions)
+        ]
+
+    def _trace(self, caption: Sequence[int], picture: int, steps: Sequence[Said], memory: Sequence[Tensor]) -> Trace:
+        """What the steps of a batch were for one of its pictures; `memory` is that before the first and after each."""
+        logits = self.decoder.score(torch.stack([said.output[picture, 0] for said in steps])).float()
+        logits[:, list(NEVER_SAID)] = -torch.inf
+        distributions = logits.log_softmax(dim=-1)
+        after = torch.tensor([*caption, END], device=self.device)
+        weights = [said.weights[picture, 0] for said in steps if said.weights is not None]
         return Trace(
-            log_probabilities=over_time.gather(1, after.unsqueeze(1)).squeeze(1),
-            distributions=over_time,
+            log_probabilities=distributions.gather(1, after.unsqueeze(1)).squeeze(1),
+            distributions=distributions,
             weights=torch.stack(weights) if weights else None,
-            gates=gates,
-            memory=torch.stack(memory),
+            gates=[said.gates.of_row(picture, 0) for said in steps],
+            memory=torch.stack([each[picture, 0] for each in memory]),
         )
 
 
