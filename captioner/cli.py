@@ -13,6 +13,7 @@ from captioner.pipelines.caption import caption
 from captioner.pipelines.compare import compare
 from captioner.pipelines.evaluate import evaluate
 from captioner.pipelines.explain import explain
+from captioner.pipelines.export import export
 from captioner.pipelines.label import label
 from captioner.pipelines.merge import merge
 from captioner.pipelines.pack import pack
@@ -36,7 +37,7 @@ for command in (
     *(caption, explain, demo),
     *(verify, merge),
     *(label, prepare, train, report, evaluate, compare, teach),
-    *(calibrate, pack, push, vocabulary, benchmark, throughput),
+    *(calibrate, pack, export, push, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
 

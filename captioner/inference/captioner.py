@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
+import torch
 from torch import Tensor
 
 from captioner.config import SearchConfig
@@ -21,6 +22,7 @@ from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint
 from captioner.model.device import choose_device
 from captioner.model.hub import find_model
+from captioner.model.onnx_model import is_exported, load_exported
 from captioner.text.steering import Steering
 
 
@@ -55,11 +57,13 @@ class Captioner:
         model, ConfigError when there is no such device.
         """
         found = find_model(model)
-        network = load_checkpoint(found.folder)
+        exported = is_exported(found.folder)
+        network = load_exported(found.folder) if exported else load_checkpoint(found.folder)
         feature_size = network.encoder.feature_size
         calibration = read_calibration(found.folder, feature_size=feature_size) if calibrated else None
         name = f"{found.name}@{checkpoint_fingerprint(found.folder)[:12]}"
-        return cls(network.to(choose_device(device)), name=name, calibration=calibration, folder=found.folder)
+        place = torch.device("cpu") if exported else choose_device(device)
+        return cls(network.to(place), name=name, calibration=calibration, folder=found.folder)
 
     @overload  # a string is a sequence too: the first signature wins
     def caption(  # type: ignore[overload-overlap]

@@ -50,7 +50,7 @@ class CaptioningModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.decoder.output_bias.device
+        return self.decoder.device
 
     def next_word(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """The step a search takes: last words (pictures, rows) -> log-probabilities of the next, new state.

@@ -67,7 +67,7 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
     for name in _KEPT:
         if (folder / name).exists():
             contents[name] = (folder / name).read_bytes()
-    _replace_folder(folder, contents)
+    replace_folder(folder, contents)
 
 
 def load_checkpoint(folder: Path) -> CaptioningModel:
@@ -122,7 +122,7 @@ def write_beside(folder: Path, name: str, data: bytes) -> None:
 
     Raises CheckpointError when `folder` holds no checkpoint or cannot be written.
     """
-    hashes = {own: hashlib.sha256(content).hexdigest() for own, content in _read(folder).items()}
+    hashes = _sound(folder)
     hashes[name] = hashlib.sha256(data).hexdigest()
     for file, content in ((name, data), ("manifest.json", json.dumps(hashes, indent=2).encode())):
         try:
@@ -189,13 +189,11 @@ def _load(module: torch.nn.Module, tensors: dict[str, torch.Tensor], prefix: str
 
 def _read(folder: Path) -> dict[str, bytes]:
     """The contents of a checkpoint's files, read once and checked against the manifest."""
-    manifest_file = folder / "manifest.json"
-    if not manifest_file.is_file():
+    manifest = _manifest(folder)
+    if "encoder.onnx" in manifest:
         raise CheckpointError(
-            f"A model is a folder with {', '.join(_FILES)} and manifest.json, but {folder} is none; "
-            "give the folder that `captioner train` wrote."
+            f"The weights of a model are needed, but {folder} holds an exported one; name the model it was made from."
         )
-    manifest = _parse(manifest_file.read_bytes(), manifest_file)
     contents = {}
     for name in _FILES:
         try:
@@ -210,6 +208,24 @@ def _read(folder: Path) -> dict[str, bytes]:
     return contents
 
 
+def _manifest(folder: Path) -> dict[str, str]:
+    file = folder / "manifest.json"
+    if not file.is_file():
+        raise CheckpointError(
+            f"A model is a folder with {', '.join(_FILES)} and manifest.json, but {folder} is none; "
+            "give the folder that `captioner train` wrote."
+        )
+    return _parse(file.read_bytes(), file)
+
+
+def _sound(folder: Path) -> dict[str, str]:
+    """The manifest of the model in `folder`, all of whose files are as it says."""
+    manifest = _manifest(folder)
+    for name in manifest:
+        read_beside(folder, name)
+    return manifest
+
+
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
     try:
         value = json.loads(data)
@@ -220,7 +236,7 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
     return value
 
 
-def _replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
+def replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
     """Write a folder beside the old one and put it in its place; whatever fails, one of the two is there.
 
     Only a death between two renames leaves the old one under a hidden name alone; the next call begins by mending that.

@@ -75,6 +75,11 @@ class Decoder(nn.Module):
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.output_bias.device
+
     def start(self, features: Tensor, *, rows: int) -> State:
         """The state before the first word, from region features (pictures, regions, feature_size)."""
         raise NotImplementedError
