@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from captioner.data.decoding import Decoded, Decoders
 from captioner.data.decoding_desk import DIGEST_BYTES, HEADER, Desk, nameless_file
@@ -115,6 +115,19 @@ def test_pixels_are_those_of_this_process_whether_from_files_or_bytes(pair: Deco
         np.testing.assert_array_equal(decoded.pixels, pixels)
         data = given.source if isinstance(given.source, bytes) else given.source.read_bytes()
         assert decoded.digest == hashlib.sha256(data).hexdigest()[:16]
+
+
+def test_the_shape_that_the_square_hides_is_told_upright(pair: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = Image.new("RGB", (40, 10))
+    plain, turned = io.BytesIO(), io.BytesIO()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    wide.save(plain, "PNG")
+    wide.save(turned, "JPEG", exif=exif)
+    items = [Item("a", plain.getvalue()), Item("b", turned.getvalue()), Item("c", b"none")]
+    assert [decoded.shape for _, decoded in pair.decode(items)] == [(40, 10), (10, 40), None]
+    monkeypatch.setattr("captioner.data.decoding._CAN_GUARD", False)
+    assert [decoded.shape for _, decoded in pair.decode(items)] == [(40, 10), (10, 40), None]
 
 
 def test_pixels_may_be_written_to_and_belong_to_nobody_else(pair: Decoders) -> None:
@@ -528,16 +541,19 @@ for answer in decoders.decode(itertools.repeat(item)):
 # --- the desk -------------------------------------------------------------------------------------------
 
 
+SHAPELESS = [b"null", *(b'{"width": %s, "height": 5}' % width for width in (b"0", b"-1", b"1e9", b'"7"', b"100000"))]
+
+
 def test_a_decoder_that_was_broken_into_can_say_nothing_that_is_believed() -> None:
     desk = Desk(nameless_file(), size=4)
     try:
-        for text in (b"", b"nul", b"[]", b"[" * 90_000, b'{"error": "x", "kind": "fine"}', b"\xff\xfe"):
+        for text in (b"", b"nul", b"[]", b"[" * 90_000, b'{"error": "x", "kind": "fine"}', b"\xff\xfe", *SHAPELESS):
             desk.put_request("a", b"")
             os.pwrite(desk.file, text, 3 * 4 * 4 + DIGEST_BYTES)
             for length in (len(text), 2**63):
                 with pytest.raises(ValueError, match="reply is"):
                     desk.take_reply(HEADER.pack(length, 0))
-        header = desk.put_reply(np.zeros((3, 4, 4), np.uint8))
+        header = desk.put_pixels(np.zeros((3, 4, 4), np.uint8), (7, 5))
         os.ftruncate(desk.file, 0)
         with pytest.raises(ValueError, match="reply is"):
             desk.take_reply(header)

@@ -261,7 +261,8 @@ def _decode_here(task: Task, preprocessing: Preprocessing) -> Decoded:
     try:
         data = task.source if isinstance(task.source, bytes) else read_file(task.source, name=task.name)
         digest = hashlib.sha256(data).digest()[:DIGEST_BYTES].hex()
-        return Decoded(preprocessing.read(data, name=task.name), digest)
+        picture = preprocessing.open(data, name=task.name)
+        return Decoded(preprocessing.pixels(picture), digest, picture.size)
     except ImageError as error:
         return Decoded(error, digest)
 

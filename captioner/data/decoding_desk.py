@@ -5,7 +5,7 @@ name. The pipes between the two carry only `HEADER`s, so that nobody ever waits 
 
     pixels     3 x size x size bytes, once they are decoded
     digest     `DIGEST_BYTES` bytes, as soon as the file is read: they survive the death of the decoder
-    text       JSON: {"name", "path"} on the way there, null or {"error", "kind"} on the way back
+    text       JSON: {"name", "path"} on the way there, {"width", "height"} or {"error", "kind"} on the way back
     picture    the bytes of the picture's file, where they came without a path
 """
 
@@ -14,10 +14,11 @@ import os
 import struct
 import tempfile
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from captioner.data.limits import MAX_SIDE
 from captioner.data.preprocessing import Pixels
 from captioner.errors import ImageError, ImageErrorKind
 
@@ -57,39 +58,47 @@ class Desk:
         """Lay down the first `DIGEST_BYTES` bytes of what the picture's file hashes to."""
         self._write(digest[:DIGEST_BYTES], self._digest_place)
 
-    def put_reply(self, reply: Pixels | ImageError) -> bytes:
-        """Lay down the pixels, or why there are none; the header to send."""
-        if isinstance(reply, ImageError):
-            text = json.dumps({"error": str(reply), "kind": reply.kind}).encode()
-        else:
-            self._write(reply.data.cast("B"), 0)
-            text = b"null"
-        self._write(text, self._text_place)
-        return HEADER.pack(len(text), 0)
+    def put_pixels(self, pixels: Pixels, shape: tuple[int, int]) -> bytes:
+        """Lay down the pixels, and the width and height of the picture they come from; the header to send."""
+        self._write(pixels.data.cast("B"), 0)
+        return self._put_text({"width": shape[0], "height": shape[1]})
 
-    def take_reply(self, header: bytes) -> Pixels | ImageError:
-        """The pixels, or why there are none. Raises ValueError when what lies there makes no sense.
+    def put_error(self, error: ImageError) -> bytes:
+        """Lay down why there are no pixels; the header to send."""
+        return self._put_text({"error": str(error), "kind": error.kind})
 
-        A decoder that was broken into may lay down anything, or cut the file short: so it is read, not mapped.
+    def take_reply(self, header: bytes) -> tuple[Pixels, tuple[int, int]] | tuple[ImageError, None]:
+        """The pixels and the picture's width and height, or why there are none.
+
+        Raises ValueError when what lies there makes no sense. A decoder that was broken into may lay down anything,
+        or cut the file short: so it is read, not mapped.
         """
         text_length, _ = HEADER.unpack(header)
         try:
             reply = json.loads(os.pread(self.file, min(text_length, 100_000), self._text_place))
         except (ValueError, RecursionError) as error:
             raise ValueError("the reply is no JSON") from error
-        if reply is None:
-            pixels = np.empty(self._shape, np.uint8)
-            if os.preadv(self.file, [pixels.data], 0) != pixels.nbytes:
-                raise ValueError("the reply is incomplete")
-            return pixels
-        if not isinstance(reply, dict) or reply.get("kind") not in get_args(ImageErrorKind):
-            raise ValueError("the reply is neither pixels nor an error")
-        return ImageError(str(reply.get("error")), kind=reply["kind"])
+        match reply:
+            case {"width": int(width), "height": int(height)} if (
+                min(width, height) >= 1 and max(width, height) <= MAX_SIDE
+            ):
+                pixels = np.empty(self._shape, np.uint8)
+                if os.preadv(self.file, [pixels.data], 0) != pixels.nbytes:
+                    raise ValueError("the reply is incomplete")
+                return pixels, (width, height)
+            case {"error": str(sentence), "kind": kind} if kind in get_args(ImageErrorKind):
+                return ImageError(sentence, kind=kind), None
+        raise ValueError("the reply is neither pixels nor an error")
 
     def digest(self) -> str | None:
         """The hexadecimal digits of the digest; None if none was laid down since the last request."""
         digest = os.pread(self.file, DIGEST_BYTES, self._digest_place)
         return digest.hex() if any(digest) else None
+
+    def _put_text(self, reply: dict[str, Any]) -> bytes:
+        text = json.dumps(reply).encode()
+        self._write(text, self._text_place)
+        return HEADER.pack(len(text), 0)
 
     def _write(self, data: bytes | memoryview, place: int) -> None:
         rest = memoryview(data)

@@ -51,6 +51,9 @@ class Decoded:
     """As `Preprocessing.read` gives them, or why there are none."""
     digest: str | None
     """The first 16 hexadecimal digits of the SHA-256 of the picture's file; None if it could not be read."""
+    shape: tuple[int, int] | None = None
+    """Width and height of the picture before it became a square, upright, in pixels; of a large JPEG, which is decoded
+    at a fraction of its size, that fraction's. None where there are no pixels."""
 
 
 @dataclass(eq=False)
@@ -132,7 +135,8 @@ class DecodingProcess:
             return True
         desk = self._desks[self._received % DESKS]
         try:
-            decoded = Decoded(desk.take_reply(header), desk.digest())
+            pixels, shape = desk.take_reply(header)
+            decoded = Decoded(pixels, desk.digest(), shape)
         except ValueError:
             return False
         self._received += 1

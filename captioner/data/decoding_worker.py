@@ -56,11 +56,12 @@ def _answer(desk: Desk, header: bytes, preprocessing: Preprocessing) -> bytes:
     try:
         data = source if isinstance(source, bytes) else read_file(source, name=name)
         desk.put_digest(hashlib.sha256(data).digest())
-        return desk.put_reply(preprocessing.read(data, name=name))
+        picture = preprocessing.open(data, name=name)
+        return desk.put_pixels(preprocessing.pixels(picture), picture.size)
     except ImageError as error:
-        return desk.put_reply(error)
+        return desk.put_error(error)
     except MemoryError:
-        return desk.put_reply(out_of_memory(name))
+        return desk.put_error(out_of_memory(name))
 
 
 def _limit_memory(extra: int) -> None:

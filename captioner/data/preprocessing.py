@@ -28,7 +28,11 @@ class Preprocessing:
 
         `name` is what the error's sentence calls the picture, if not by its path.
         """
-        return self.pixels(read_image(source, at_least=2 * self.size, name=name))
+        return self.pixels(self.open(source, name=name))
+
+    def open(self, source: ImageSource, *, name: str | None = None) -> Image.Image:
+        """The picture upright in RGB, as large as `pixels` needs it. Raises ImageError, as `read` does."""
+        return read_image(source, at_least=2 * self.size, name=name)
 
     def pixels(self, picture: Image.Image) -> Pixels:
         """An upright RGB picture as uint8 (3, size, size); whole picture, so its aspect ratio changes."""
