@@ -128,14 +128,12 @@ def caption(
         notes = draw_sentences(asked.steering.needless(captioner.model.vocabulary))
         with closing(run(batch, desk, asked)) as going:
             for now in going:
-                if batch.discarded:
-                    return
-                yield notes or gr.skip(), *_show(batch, now)[1:]
+                yield notes or gr.skip(), *_show_unless_discarded(batch, now)
     except CaptionerError as error:
         batch.wanted = False
-        yield draw_sentences([str(error)]), *_show(batch, pace(batch))[1:]
+        yield draw_sentences([str(error)]), *_show_unless_discarded(batch, pace(batch))
     else:
-        yield gr.skip(), *_show(batch, pace(batch))[1:]
+        yield gr.skip(), *_show_unless_discarded(batch, pace(batch))
 
 
 def press(batch: Batch | None) -> tuple[Any, ...]:
@@ -189,6 +187,11 @@ def _show(batch: Batch, now: Pace) -> tuple[Any, ...]:
         gr.Button(label, variant="primary" if label != "Caption again" else "secondary"),
         news,
     )
+
+
+def _show_unless_discarded(batch: Batch, now: Pace) -> tuple[Any, ...]:
+    """The same without the state, which a run does not change; the visitor may have begun anew meanwhile."""
+    return (gr.skip(),) * 4 if batch.discarded else _show(batch, now)[1:]
 
 
 def _discard(batch: Batch | None) -> None:

@@ -119,7 +119,7 @@ def _untaken(batch: Batch, name: str) -> str:
 def _harmless(name: str) -> str:
     """The last part of a name from anywhere, as a file may be called and a sentence may tell it."""
     last = name.replace("\\", "/").rpartition("/")[2]
-    stem, suffix = os.path.splitext(printable(last.encode("utf-8", "replace").decode()))
+    stem, suffix = os.path.splitext(printable(last.encode("utf-8", "replace").decode()) if last else "")
     stem = stem.strip(". ").encode()[: _LONGEST_NAME - 20].decode("utf-8", "ignore")
     return f"{stem or 'picture'}{suffix[:16]}"
 
