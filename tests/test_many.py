@@ -11,7 +11,9 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from types import SimpleNamespace
 
 import gradio as gr
@@ -32,7 +34,10 @@ from captioner.inference.caption import Candidate, Caption
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
 from captioner.text.steering import Steering
+from tests.served import Served, serve
 from tests.tar_files import pack
+
+CHROMIUM = which("chromium")
 
 
 @pytest.fixture
@@ -444,3 +449,128 @@ def test_the_first_pictures_make_a_batch_in_the_folder_of_uploads(
     edit(None, gr.EventData(None, {"place": 0, "text": "x"}))
     assert next(caption(desk, None, "m", "", "", "", 8)) == (gr.skip(),) * 5
     assert download("CSV", None) == (gr.skip(), gr.skip())
+
+
+# In a browser
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@pytest.mark.skipif(find_spec("playwright") is None, reason="Playwright is not installed")
+def test_a_visitor_drops_pictures_watches_them_stops_goes_on_sorts_corrects_and_takes_all_along(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    from playwright.sync_api import Page, expect, sync_playwright
+
+    expect.set_options(timeout=60_000)  # milliseconds; the machine may be busy
+    foreign: list[str] = []
+    complaints: list[str] = []
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    files = {f"{number:02}__png": png(number) for number in range(11)} | {"letter__jpg": b"Dear reader"}
+    many = packed(tmp_path / "many.zip", **{f"{number:03}__png": png(number) for number in range(240)})
+
+    def downloaded(page: Page, kind: str) -> bytes:
+        with page.expect_download() as started:
+            page.get_by_role("button", name=kind, exact=True).click()
+        return started.value.path().read_bytes()
+
+    with serve("--model", model_folder, temporary=temporary) as served, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 375, "height": 812}, reduced_motion="reduce")
+        page.on("request", lambda request: foreign.append(request.url) if is_foreign(request.url, served) else None)
+        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(served.address)
+        page.get_by_role("tab", name="Many pictures").click()
+        cards, progress = page.locator("#many-gallery li"), page.locator("#many-progress")
+        drop, go = page.locator("#many-files input[type=file]"), page.locator("#many-go")
+
+        # A dozen, one of them broken
+        drop.set_input_files([upload.path for upload in dropped_as_called(tmp_path, files)])
+        expect(progress).to_have_text("12 pictures, done, 1 could not be captioned")
+        expect(cards).to_have_count(12)
+        expect(page.get_by_role("status").filter(has_text="12 pictures, done")).to_have_count(1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+        # An archive, stopped and gone on with
+        drop.set_input_files(many.path)
+        expect(cards.nth(20)).to_be_attached()
+        go.click()
+        expect(progress).to_contain_text("of 252, stopped")
+        expect(go).to_have_text("Go on")
+        done = int(progress.inner_text().split(" of ")[0])
+        assert 20 < done < 252
+        expect(cards).to_have_count(done)
+        go.click()
+        expect(progress).to_have_text("252 pictures, done, 1 could not be captioned")
+        expect(cards).to_have_count(252)
+
+        # Sorted, filtered
+        expect(cards.last).to_contain_text("letter.jpg must be")
+        page.get_by_label("Sort").select_option("By name")
+        expect(cards.first).to_have_attribute("data-name", "00.png")
+        page.get_by_label("Not captioned 1").check(force=True)
+        expect(cards.filter(visible=True)).to_have_count(1)
+        page.get_by_label("All 252").check(force=True)
+
+        # Corrected, by keyboard; no other run changes it
+        page.get_by_label("Caption of 00.png").fill("Two hens.")
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Caption of 01.png")).to_be_focused()
+        page.keyboard.type("Three ducks.")
+        page.keyboard.press("Tab")
+        expect(page.get_by_label("Caption of 02.png")).to_be_focused()
+        page.keyboard.type("nothing of this")
+        page.keyboard.press("Escape")
+        expect(page.get_by_label("Caption of 02.png")).not_to_have_value("nothing of this")
+        expect(page.get_by_label("Edited 2")).to_be_attached()
+        expect(page.get_by_alt_text("Two hens.")).to_be_attached()
+        page.get_by_role("button", name="Steer the sentences").click()
+        page.get_by_label("Begins with").fill("red")
+        go.click()
+        expect(progress).to_have_text("252 pictures, done, 1 could not be captioned")
+        expect(page.get_by_label("Caption of 02.png")).to_have_value(re.compile("^Red"))
+        expect(page.get_by_label("Caption of 00.png")).to_have_value("Two hens.")
+
+        # Taken along
+        records = [json.loads(line) for line in downloaded(page, "JSONL").splitlines()]
+        assert [record["path"] for record in records][:13] == [
+            *(f"{number:02}.png" for number in range(11)),
+            "letter.jpg",
+            "many.zip/000.png",
+        ]
+        assert [record["caption"] for record in records][:2] == ["Two hens.", "Three ducks."]
+        assert records[11]["error"].startswith("letter.jpg must be")
+        rows = list(csv.DictReader(io.StringIO(downloaded(page, "CSV").decode())))
+        assert [row["caption"] for row in rows] == [record["caption"] or "" for record in records]
+        with zipfile.ZipFile(io.BytesIO(downloaded(page, "Text files"))) as sidecars:
+            assert len(sidecars.namelist()) == 251
+            assert sidecars.read("many.zip/007.txt").decode() == f"{records[19]['caption']}\n"
+        with zipfile.ZipFile(io.BytesIO(downloaded(page, "ImageFolder"))) as folder:
+            lines = [json.loads(line) for line in folder.read("metadata.jsonl").splitlines()]
+            assert [line["caption"] for line in lines] == [row["caption"] for row in rows if row["caption"]]
+            assert folder.read(lines[3]["file_name"]) == png(3)
+
+        # Away with all of it
+        assert list(temporary.glob("captioner-*/many/*/pictures/many.zip/239.png"))
+        page.get_by_role("button", name="Begin anew").click()
+        expect(cards).to_have_count(0)
+        expect(go).to_be_hidden()
+        assert list(temporary.glob("captioner-*/many/*")) == []
+        browser.close()
+    assert foreign == []
+    assert complaints == []
+
+
+def is_foreign(url: str, served: Served) -> bool:
+    return not url.startswith((served.address, "data:", "blob:"))
+
+
+def dropped_as_called(folder: Path, files: dict[str, bytes]) -> list[Upload]:
+    """Files that lie under the very names they are called by."""
+    return [
+        upload._replace(path=upload.path.rename(upload.path.with_name(upload.name)))
+        for upload in dropped(folder, **files)
+    ]
