@@ -59,8 +59,12 @@ def demo(
     login = read_login(host)
     if mcp and find_spec("mcp") is None:
         raise ConfigError("A page with --mcp needs the package mcp; run pip install 'captioner[mcp]'.")
-    # Before Gradio is imported, which reads them: it must call nobody.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Before Gradio is imported, which reads them: it must call nobody, nor make a table of its last calls at each call.
+    os.environ |= {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**60),
+    }
     with tempfile.TemporaryDirectory(prefix="captioner-") as uploads, stop_requests() as asked_to_stop:
         os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(uploads)
 
@@ -70,14 +74,14 @@ def demo(
 
         limits = PUBLIC if public else OWN
         kept = None if public else Home(home or default_home())
-        desk = Desk(Models(name_models(model or [], kept), device=device))
-        page = build_page(desk, limits)
-        served = launch(page, desk, host=host, port=port, login=login, limits=limits, mcp=mcp)
-        print(f"The page is at {served.address} (Ctrl-C ends it).", flush=True)
-        while not asked_to_stop():
-            time.sleep(0.1)
-        served.door.drain(seconds=_DRAIN_SECONDS)
-        page.close(verbose=False)
+        with Desk(Models(name_models(model or [], kept), device=device), waiting=limits.waiting) as desk:
+            page = build_page(desk, limits)
+            served = launch(page, desk, host=host, port=port, login=login, limits=limits, mcp=mcp)
+            print(f"The page is at {served.address} (Ctrl-C ends it).", flush=True)
+            while not asked_to_stop():
+                time.sleep(0.1)
+            served.door.drain(seconds=_DRAIN_SECONDS)
+            page.close(verbose=False)
 
 
 def read_login(host: str) -> tuple[str, str] | None:

@@ -68,8 +68,9 @@ def build_page(desk: Desk, limits: Limits = OWN) -> gr.Blocks:
         )
         gr.api(version, api_name="version", queue=False)
         page.load(partial(offered, desk), None, model, show_progress="hidden", queue=False, api_visibility="private")
-    # Closed to calls that would go past the queue and its limit.
-    return page.queue(max_size=limits.waiting, default_concurrency_limit=1, api_open=False)
+    # More run at once than the desk has room for, so that it tells who is one too many, in our words; Gradio's queue is
+    # for what comes in one instant. Closed to calls that would go past it.
+    return page.queue(max_size=10 * limits.waiting, default_concurrency_limit=limits.waiting + 4, api_open=False)
 
 
 class Served(NamedTuple):
@@ -105,6 +106,7 @@ def launch(
             auth=login,
             share=False,
             max_file_size=f"{limits.file_megabytes}mb",
+            max_threads=2 * limits.waiting + 8,  # whoever waits holds one
             allowed_paths=[],
             strict_cors=True,
             show_error=False,

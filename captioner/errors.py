@@ -5,7 +5,8 @@ CaptionerError
 ├── ImageError        a picture that cannot be read
 ├── DataError         a collection that cannot be used
 ├── CheckpointError   a model folder that is damaged, foreign or too new
-└── TrainingError     a run that cannot start or go on
+├── TrainingError     a run that cannot start or go on
+└── BusyError         a page that is asked more than it can answer
 """
 
 from typing import Literal
@@ -44,3 +45,7 @@ class CheckpointError(CaptionerError):
 
 class TrainingError(CaptionerError):
     """A training run that cannot start or cannot go on."""
+
+
+class BusyError(CaptionerError):
+    """More is asked of the page than it can answer soon; the same question may be answered a moment later."""
