@@ -80,8 +80,7 @@ def demo(
             print(f"The page is at {served.address} (Ctrl-C ends it).", flush=True)
             while not asked_to_stop():
                 time.sleep(0.1)
-            served.door.drain(seconds=_DRAIN_SECONDS)
-            page.close(verbose=False)
+            served.end(seconds=_DRAIN_SECONDS)
 
 
 def read_login(host: str) -> tuple[str, str] | None:

@@ -63,7 +63,7 @@ def build_page(desk: Desk, limits: Limits = OWN) -> gr.Blocks:
         gr.HTML(
             "<footer>Pictures stay on the machine that serves this page, and are deleted after "
             f"{kept // 60} minutes. The model can be wrong: check what matters. "
-            f"<span>Captioner {escape(captioner.__version__)}</span></footer>",
+            f"Captioner {escape(captioner.__version__)}</footer>",
             elem_id="footing",
         )
         gr.api(version, api_name="version", queue=False)
@@ -78,6 +78,13 @@ class Served(NamedTuple):
 
     address: str
     door: Door
+    page: gr.Blocks
+
+    def end(self, *, seconds: float) -> None:
+        """Let nobody in, finish what runs, but for so long at most, and close the page."""
+        self.door.drain(seconds=seconds)
+        self.page.server.force_exit = True  # what is still open waits for the end of its own browser
+        self.page.close(verbose=False)
 
 
 def launch(
@@ -131,4 +138,4 @@ def launch(
             f"The page must listen on a free port of this machine, but {host} port {port or '7860 to 7959'} "
             f"cannot be had ({error}); choose another --port or --host."
         ) from error
-    return Served(address, door)
+    return Served(address, door, page)
