@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
@@ -31,6 +33,9 @@ batch => [batch, confirm("Remove all pictures and captions from this page? What 
 """
 # Runs of different visitors take turns, some pictures at a time; more visitors wait.
 _RUNS_AT_A_TIME: Final = 4
+# Seconds between two looks at the gallery: the more cards, the longer a browser is busy with each.
+_PAUSE: Final = 0.3
+_PAUSE_PER_PICTURE: Final = 0.001
 
 
 def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
@@ -127,8 +132,11 @@ def caption(
         asked = Asked(model, wishes.search(captioner.search), wishes.steering())
         notes = draw_sentences(asked.steering.needless(captioner.model.vocabulary))
         with closing(run(batch, desk, asked)) as going:
+            shown = -math.inf
             for now in going:
-                yield notes or gr.skip(), *_show_unless_discarded(batch, now)
+                if time.monotonic() - shown >= max(_PAUSE, _PAUSE_PER_PICTURE * now.total):
+                    yield notes or gr.skip(), *_show_unless_discarded(batch, now)
+                    shown = time.monotonic()
     except CaptionerError as error:
         batch.wanted = False
         yield draw_sentences([str(error)]), *_show_unless_discarded(batch, pace(batch))

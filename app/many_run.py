@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from PIL import ImageOps
 
-from captioner.data.images import read_file, read_image
+from captioner.data.images import read_file
 from captioner.errors import ImageError
 from captioner.inference.caption import Caption
 from captioner.inference.records import Record, made_by
@@ -94,16 +94,11 @@ def _caption(pictures: Sequence[Picture], batch: Batch, desk: Desk, asked: Asked
         if isinstance(source, ImageError):
             caption = Caption(error=str(source), error_kind=source.kind)
         else:
-            caption = _named(next(captions), source, picture.name)
+            caption = next(captions)
             picture.digest = picture.digest or _digest(source)
             if caption.text is not None and picture.thumbnail is None:
-                picture.thumbnail = _thumbnail(source, batch.folder)
+                picture.thumbnail = _thumbnail(source, batch, desk)
         picture.caption, picture.made_by, picture.done = caption, origin, True
-
-
-def _named(caption: Caption, path: Path, name: str) -> Caption:
-    """The same, with the name that the visitor knows instead of where the file lies."""
-    return caption if caption.error is None else replace(caption, error=caption.error.replace(str(path), name))
 
 
 def _digest(path: Path) -> str | None:
@@ -113,13 +108,12 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _thumbnail(path: Path, folder: Path) -> Path | None:
+def _thumbnail(path: Path, batch: Batch, desk: Desk) -> Path | None:
     """A small JPEG of a picture that the model has seen."""
+    thumbnail = batch.folder / "thumbnails" / f"{hashlib.sha256(path.as_posix().encode()).hexdigest()[:16]}.jpg"
     try:
-        small = ImageOps.contain(read_image(path, at_least=min(THUMBNAIL)), THUMBNAIL)
-        thumbnail = folder / "thumbnails" / f"{hashlib.sha256(path.as_posix().encode()).hexdigest()[:16]}.jpg"
         thumbnail.parent.mkdir(exist_ok=True)
-        small.save(thumbnail, "JPEG", quality=80)
+        ImageOps.contain(desk.view(path), THUMBNAIL).save(thumbnail, "JPEG", quality=80)
     except (ImageError, OSError):
         return None
     return thumbnail
