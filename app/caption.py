@@ -16,83 +16,98 @@ from captioner.inference.explanation import Explanation
 from captioner.inference.explanation_page import render_inside
 
 from .desk import Asked, Desk
-from .drawing import draw_alternatives, draw_confidence, draw_error, draw_notes, draw_samples, draw_sentence, draw_words
-from .wishes import Wishes, changes, taking_wishes, wishes_panel
+from .drawing import (
+    draw_alternatives,
+    draw_commands,
+    draw_confidence,
+    draw_error,
+    draw_notes,
+    draw_samples,
+    draw_sentence,
+    draw_stage,
+    draw_steered,
+    draw_takes,
+    draw_words,
+    first_word,
+)
+from .takeaway import alt_text, command, options, pack_explanation
+from .wishes import Wishes, changes, taking_wishes, unsteered, wishes_panel
 
 MOST_CANDIDATES = 5
+_GESTURES = Path(__file__).with_name("caption.js").read_text(encoding="utf-8")
 
 
 class Answer(NamedTuple):
     """What the page shows about one picture, as HTML."""
 
     sentence: str
-    alternatives: str = ""
+    stage: str = ""
     words: str = ""
+    alternatives: str = ""
     inside: str = ""
+    commands: str = ""
 
 
 SAMPLES = sample_pictures()
-# Tells Python which of the buttons was pressed.
-_CHOOSE_SAMPLE = """
-element.addEventListener("click", event => {
-  const button = event.target.closest("button");
-  if (button) trigger("click", {index: Number(button.value)});
-});
-"""
+# Gradio has no download that is made when it is asked for: once it is made, the page fetches it.
+_FETCH = """file => {
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
 
-# Tells Python from which branch of the search to go on, and shows the visitor where the new sentence comes.
-_GO_ON = """
-element.addEventListener("click", event => {
-  const branch = event.target.closest("[data-beginning]");
-  if (!branch) return;
-  event.preventDefault();
-  trigger("click", {beginning: branch.dataset.beginning});
-  document.getElementById("answer").scrollIntoView({behavior: "smooth"});
-});
-"""
-
-NO_PICTURE = Answer('<p class="waiting">Choose a picture, and its sentence appears here.</p>')
+NO_PICTURE = Answer(
+    '<p class="waiting">Choose a picture, and its sentence appears here.</p>'
+    '<p class="hint">Drop one into the frame, paste it, take it with the camera, or try one of the photographs.</p>'
+)
 
 
 def caption_tab(desk: Desk, model: gr.Dropdown) -> None:
     """Lay out the components and say what happens when a picture comes; `model` says who captions it."""
     with gr.Row(elem_id="caption-tab", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_id="question"):
-            picture = gr.Image(
-                type="filepath",
-                sources=["upload", "webcam", "clipboard"],
-                label="Picture",
-                show_label=False,
-                height=320,
-                buttons=[],
-                elem_id="picture",
-            )
-            # Gradio's own would open the file before our reader has judged it.
-            picture.preprocess = uploaded_path  # type: ignore[method-assign]
-            samples = gr.HTML(
-                draw_samples(SAMPLES), js_on_load=_CHOOSE_SAMPLE, apply_default_css=False, elem_id="samples"
-            )
-            panel = wishes_panel(desk.captioner(desk.models[0]).search)
+            with gr.Column(elem_id="seen"):
+                picture = _picture_input()
+                stage = gr.HTML(elem_id="stage")
+            samples = _own_html(draw_samples(SAMPLES), "samples")
         with gr.Column(scale=7, min_width=300, elem_id="answer"):
-            sentence = gr.HTML(NO_PICTURE.sentence, elem_id="sentence")
+            sentence = _own_html(NO_PICTURE.sentence, "sentence")
+            words = _own_html("", "words")
             alternatives = gr.HTML(elem_id="alternatives")
-            words = gr.HTML(elem_id="words")
-            with gr.Accordion("Look inside: memory, gates and search", open=False, elem_id="look-inside"):
-                inside = gr.HTML(js_on_load=_GO_ON, apply_default_css=False, elem_id="inside")
+            panel = wishes_panel(desk.captioner(desk.models[0]).search)
+            with gr.Accordion(
+                "Look inside: memory, gates and search", open=False, elem_id="look-inside", elem_classes="fold"
+            ):
+                inside = _own_html("", "inside")
+            with gr.Accordion(
+                "The same from the command line", open=False, elem_id="command-line", elem_classes="fold"
+            ):
+                commands = _own_html("", "commands")
+    made = gr.DownloadButton(visible=False, elem_id="made")
     asked = gr.State()
     samples.click(open_sample, None, picture, show_progress="hidden", api_visibility="private")
     answering: dict[str, Any] = {
         "fn": partial(_answer_news, desk),
         "inputs": [asked, model, picture, *panel.values()],
-        "outputs": [asked, sentence, alternatives, words, inside],
+        "outputs": [asked, sentence, stage, words, alternatives, inside, commands],
         "trigger_mode": "always_last",
         "show_progress": "hidden",
         "api_visibility": "private",
         "concurrency_id": "model",
     }
     gr.on([picture.change, model.change, *changes(panel)], **answering)
-    branch = inside.click(go_on, None, panel["beginning"], show_progress="hidden", api_visibility="private")
-    branch.then(**answering)
+    for drawn in (words, inside):
+        branch = drawn.click(go_on, None, panel["beginning"], show_progress="hidden", api_visibility="private")
+        branch.then(**answering)
+    freed = sentence.clear(
+        partial(_stored_wishes, desk), model, [*panel.values()], show_progress="hidden", api_visibility="private"
+    )
+    freed.then(**answering)
+    packed = sentence.submit(
+        partial(pack, desk), asked, made, show_progress="hidden", api_visibility="private", concurrency_id="model"
+    )
+    packed.success(None, made, js=_FETCH, api_visibility="private")
     # The same for programs: never clicked, it gives gradio_client something to call.
     gr.Button(visible=False).click(
         taking_wishes(partial(record, desk)),
@@ -102,6 +117,27 @@ def caption_tab(desk: Desk, model: gr.Dropdown) -> None:
         api_description="Caption a picture: what is said, and what else was found, with its words.",
         concurrency_id="model",
     )
+
+
+def _picture_input() -> gr.Image:
+    picture = gr.Image(
+        type="filepath",
+        sources=["upload", "webcam", "clipboard"],
+        label="Picture",
+        show_label=False,
+        height=400,
+        buttons=[],
+        placeholder="Drop a picture here,\nor click to choose one",
+        elem_id="picture",
+    )
+    # Gradio's own would open the file before our reader has judged it.
+    picture.preprocess = uploaded_path  # type: ignore[method-assign]
+    return picture
+
+
+def _own_html(html: str, name: str) -> gr.HTML:
+    """A component whose controls `caption.js` hears."""
+    return gr.HTML(html, js_on_load=_GESTURES, apply_default_css=False, elem_id=name)
 
 
 def _answer_news(desk: Desk, asked: Any, model: str, picture: str | None, *given: Any) -> tuple[Any, ...]:
@@ -118,15 +154,40 @@ def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes) -> Answe
         return NO_PICTURE
     try:
         explanation, notes = _explain(desk, model, picture, wishes)
+        shown = desk.view(Path(picture))
     except CaptionerError as error:
         return Answer(draw_error(_sentence(error, picture)))
     caption = explanation.caption
+    notes_drawn = draw_notes(notes) + (draw_steered() if wishes.steer(desk.captioner(model).search) else "")
     return Answer(
-        draw_sentence(caption.hedged or "") + draw_confidence(caption) + draw_notes(notes),
+        draw_sentence(caption.hedged or "", explanation.words, chosen=first_word(explanation))
+        + draw_confidence(caption)
+        + notes_drawn
+        + draw_takes(caption.text or "", alt_text(caption)),
+        draw_stage(shown, explanation),
+        draw_words(explanation),
         draw_alternatives(caption.candidates),
-        draw_words(picture, explanation),
         render_inside(explanation),
+        draw_commands(_commands(desk, model, picture, wishes)),
     )
+
+
+def pack(desk: Desk, asked: tuple[Any, ...] | None) -> str:
+    """The explanation of what was asked last, as a ZIP archive where Gradio serves it.
+
+    Raises gradio.Error with a sentence when nothing was asked or the picture is gone.
+    """
+    if asked is None or asked[1] is None:
+        raise _told("There must be a picture to explain, but there is none; choose one.")
+    model, picture, *given = asked
+    try:
+        explanation, _ = _explain(desk, model, picture, Wishes(*given))
+        shown = desk.view(Path(picture))
+    except CaptionerError as error:
+        raise _told(_sentence(error, picture)) from error
+    name = Path(picture).name
+    packed = pack_explanation(explanation, shown, name=name, model=desk.captioner(model).name)
+    return save_bytes_to_cache(packed, f"{Path(name).stem}-explained.zip", get_upload_folder())
 
 
 def record(desk: Desk, picture: str | None, model: str, wishes: Wishes) -> dict[str, Any]:
@@ -189,6 +250,20 @@ def _explain(desk: Desk, model: str, picture: str, wishes: Wishes) -> tuple[Expl
     candidates = min(search.beam_width, MOST_CANDIDATES) if search.method == "beam" else 1
     explanation = desk.explain(Path(picture), Asked(model, search, steering, candidates))
     return explanation, steering.needless(captioner.model.vocabulary)
+
+
+def _commands(desk: Desk, model: str, picture: str, wishes: Wishes) -> dict[str, str]:
+    stored = desk.captioner(model).search
+    chosen = options(stored, wishes.search(stored), wishes.steering())
+    name = Path(picture).name
+    return {
+        "The caption": command("caption", name, model, chosen),
+        "And everything shown here, in a folder": command("explain", name, model, chosen),
+    }
+
+
+def _stored_wishes(desk: Desk, model: str) -> list[Any]:
+    return unsteered(desk.captioner(model).search)
 
 
 def _sentence(error: CaptionerError, picture: str) -> str:

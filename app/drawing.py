@@ -1,6 +1,7 @@
-"""What the model computed, as HTML that needs no script: choosing a word is a group of radio buttons.
+"""What the Caption tab shows, as HTML. The words of the sentence are a group of radio buttons.
 
-Every text is escaped, since words come from a model file and names from a stranger's disk.
+Everything about a word has its place in the sentence as `data-of`, and `caption.js` shows that of the word pointed at
+or chosen. Every text is escaped, since words come from a model file and names from a stranger's disk.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ import base64
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageOps
 
-from captioner.data.images import ImageSource, read_image
+from captioner.data.images import read_image
 from captioner.inference.caption import Candidate, Caption
 from captioner.inference.drawing import attention_overlay, brightest_attention
 from captioner.inference.explanation import END_TEXT, Alternative, ExplainedWord, Explanation
+from captioner.text.function_words import FUNCTION_WORDS
+from captioner.text.vocabulary import SPECIAL_TOKENS
+
+from .takeaway import AltText
 
 # Sides in pixels: of a sample's thumbnail, and of the picture under the attention.
 _SAMPLE_SIDE: Final = 192
@@ -35,15 +40,27 @@ def draw_samples(pictures: Sequence[Path]) -> str:
         thumbnail = ImageOps.fit(read_image(path), (_SAMPLE_SIDE, _SAMPLE_SIDE))
         name = escape(path.stem.rstrip("0123456789"))
         buttons.append(
-            f'<button type="button" value="{place}" title="{name}">'
+            f'<button type="button" data-trigger="click" data-index="{place}" title="{name}">'
             f'<img alt="{name}" src="{_embedded(thumbnail, "JPEG", quality=82)}"></button>'
         )
     return f'<p class="hint">Or try one</p><div class="samples">{"".join(buttons)}</div>'
 
 
-def draw_sentence(text: str) -> str:
-    """The caption, large."""
-    return f'<p class="sentence">{escape(text)}</p>'
+def draw_sentence(sentence: str, words: Sequence[ExplainedWord] = (), *, chosen: int = 0) -> str:
+    """The caption, large, with its words to choose from; without any where they do not make up the sentence."""
+    places = _find(sentence, [word.text for word in words])
+    if not places:
+        return f'<p class="sentence">{escape(sentence)}</p>'
+    parts, told = [], 0
+    for place, (begins, ends) in enumerate(places):
+        parts.append(escape(sentence[told:begins]))
+        parts.append(
+            f'<label class="word"><input type="radio" name="word" value="{place}" aria-describedby="about-{place}"'
+            f"{' checked' if place == chosen else ''}>{escape(sentence[begins:ends])}</label>"
+        )
+        told = ends
+    parts.append(escape(sentence[told:]))
+    return f'<div class="sentence" role="radiogroup" aria-label="The words of the caption">{"".join(parts)}</div>'
 
 
 def draw_confidence(caption: Caption) -> str:
@@ -72,6 +89,34 @@ def draw_notes(sentences: Sequence[str]) -> str:
     return "".join(f'<p class="note">{_prose(sentence)}</p>' for sentence in sentences)
 
 
+def draw_steered() -> str:
+    """That the visitor's wishes shaped the sentence, and the way back."""
+    return (
+        '<p class="note">Steered by your wishes. '
+        '<button type="button" class="quiet" data-trigger="clear">Let it speak freely</button></p>'
+    )
+
+
+def draw_takes(sentence: str, alt: AltText) -> str:
+    """Buttons to copy the sentence and its form as alt text, and to download the explanation."""
+    told = " ".join([f"Copied: “{alt.text}”", *alt.findings, "Check that it says what the picture is for."])
+    return (
+        '<div class="takes">'
+        f"{_draw_copy('Copy', sentence, 'Copied.')}{_draw_copy('Copy as alt text', alt.text, told)}"
+        '<button type="button" class="quiet" data-trigger="submit">Download explanation</button>'
+        '<span class="told" role="status"></span></div>'
+    )
+
+
+def draw_commands(lines: Mapping[str, str]) -> str:
+    """Lines for a shell by what each gives, with a button to copy each."""
+    return "".join(
+        f'<p class="hint">{escape(gives)}</p><div class="takes"><pre><code>{escape(line)}</code></pre>'
+        f'{_draw_copy("Copy", line, "Copied.")}<span class="told" role="status"></span></div>'
+        for gives, line in lines.items()
+    )
+
+
 def draw_alternatives(candidates: Sequence[Candidate]) -> str:
     """All but the first candidate, each with its probability in relation to the first's; empty without any."""
     if len(candidates) < 2:
@@ -91,56 +136,99 @@ def draw_alternatives(candidates: Sequence[Candidate]) -> str:
     )
 
 
-def draw_words(picture: ImageSource, explanation: Explanation) -> str:
-    """The words to choose from, and the picture with the attention of the chosen one; empty without words."""
+def first_word(explanation: Explanation) -> int:
+    """The place of the word to show first: the content word that looked hardest at one spot."""
+    focus = [
+        0.0 if word.attention is None or word.text in FUNCTION_WORDS else float(word.attention.max())
+        for word in explanation.words
+    ]
+    return focus.index(max(focus)) if focus else 0
+
+
+def draw_stage(picture: Image.Image, explanation: Explanation) -> str:
+    """An upright RGB picture, and over it for each word where the model looked."""
+    shown = picture.copy()
+    shown.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    brightest, first = brightest_attention(explanation.words), first_word(explanation)
+    heats = []
+    for place, word in enumerate(explanation.words):
+        if word.attention is not None:
+            overlay = _embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
+            heats.append(f'<img class="heat{_shown(place, first)}" data-of="{place}" alt="" src="{overlay}">')
+    return (
+        f'<div class="stage" style="--ratio: {shown.width / shown.height:.4f}">'
+        f'<img alt="The picture" src="{_embedded(shown, "JPEG", quality=82)}">{"".join(heats)}</div>'
+    )
+
+
+def draw_words(explanation: Explanation) -> str:
+    """What is known of each word; empty without words."""
     if not explanation.words:
         return ""
-    upright = read_image(picture, at_least=_PICTURE_SIDE)
-    upright.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
-    brightest = brightest_attention(explanation.words)
-    first = max(explanation.words, key=_focus)
-    labels = "".join(_draw_word(word, brightest, chosen=word is first) for word in explanation.words)
+    looks = any(word.attention is not None for word in explanation.words)
     hint = (
-        "Choose a word. The light lies where the model looked when it said the word."
-        if any(word.attention is not None for word in explanation.words)
-        else "Choose a word. This model looks at the picture once, not word by word."
+        "Point at a word of the sentence, or tap it: the light in the picture lies where the model looked."
+        if looks
+        else "Point at a word of the sentence, or tap it. This model looks at the picture once, not word by word."
     )
-    return (
-        f'<h2>Word by word</h2><p class="hint">{hint}</p>'
-        f'<div class="stage" style="--ratio: {upright.width / upright.height:.4f}" role="radiogroup" '
-        f'aria-label="Words of the caption">'
-        f'<img class="under" alt="The picture" src="{_embedded(upright, "JPEG", quality=82)}">'
-        f'<div class="chips">{labels}</div></div>'
+    first = first_word(explanation)
+    said = [word.text for word in explanation.words]
+    about = "".join(
+        f'<div class="about{_shown(place, first)}" id="about-{place}" data-of="{place}">'
+        f"{_draw_word(word, said[:place])}</div>"
+        for place, word in enumerate(explanation.words)
     )
+    return f'{about}<p class="hint">{hint}</p>'
 
 
-def _draw_word(word: ExplainedWord, brightest: float, *, chosen: bool) -> str:
-    details = f"<b>{escape(word.text)}</b>: probability <b>{_percent(word.probability)}</b>, given the words before it."
-    heat = ""
+def _draw_word(word: ExplainedWord, before: Sequence[str]) -> str:
+    told = f"<b>{escape(word.text)}</b>: probability <b>{_percent(word.probability)}</b>, given the words before it."
     if word.attention is not None:
-        overlay = _embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
-        heat = f'<img class="heat" alt="" src="{overlay}">'
-        details += f" {1 - word.not_looking:.0%} of the attention lay on the picture"
-        details += f", {word.not_looking:.0%} on the model's memory." if word.not_looking > 0 else "."
+        told += f" {1 - word.not_looking:.0%} of the attention lay on the picture"
+        told += f", {word.not_looking:.0%} on the model's memory." if word.not_looking > 0 else "."
     if word.confidence is not None:
-        details += f" It is {_percent(word.confidence)} likely that a person would use it here."
-    details += _draw_others(word.alternatives)
-    return (
-        f'<label style="--share: {word.probability:.3f}"><input type="radio" name="word"{" checked" if chosen else ""}>'
-        f'<span class="chip">{escape(word.text)}</span>{heat}<span class="details">{details}</span></label>'
-    )
+        told += f" It is {_percent(word.confidence)} likely that a person would use it here."
+    return f"<p>{told}</p>{_draw_others(word.alternatives, before)}"
 
 
-def _draw_others(others: Sequence[Alternative]) -> str:
-    """The words it could have said instead, on a line of their own; empty for none."""
+def _draw_others(others: Sequence[Alternative], before: Sequence[str]) -> str:
+    """The words it could have said instead, each a button to go on from it; empty for none."""
     if not others:
         return ""
-    drawn = " ".join(
-        f'<span class="other" style="--share: {other.probability:.3f}">{escape(_spelt(other.text))} '
-        f'<span class="ratio">{_percent(other.probability)}</span></span>'
-        for other in others
+    return f'<p class="others">It also considered {" ".join(_draw_other(other, before) for other in others)}</p>'
+
+
+def _draw_other(other: Alternative, before: Sequence[str]) -> str:
+    told = f'{escape(_spelt(other.text))} <span class="ratio">{_percent(other.probability)}</span>'
+    shared = f'class="other" style="--share: {other.probability:.3f}"'
+    if other.text in SPECIAL_TOKENS:
+        return f"<span {shared}>{told}</span>"
+    beginning = escape(" ".join([*before, other.text]))
+    return f'<button type="button" {shared} data-beginning="{beginning}" title="Go on from here">{told}</button>'
+
+
+def _draw_copy(label: str, text: str, told: str) -> str:
+    return (
+        f'<button type="button" class="quiet" data-copy="{escape(text)}" data-told="{escape(told)}">'
+        f"{escape(label)}</button>"
     )
-    return f'<span class="others">It also considered {drawn}</span>'
+
+
+def _find(sentence: str, words: Sequence[str]) -> list[tuple[int, int]]:
+    """Where in a sentence each of its words begins and ends; empty unless it ends with all of them, in their order."""
+    places: list[tuple[int, int]] = []
+    spelt, before = sentence.lower(), len(sentence)
+    for word in reversed(words):
+        begins = spelt.rfind(word, 0, before)
+        if begins < 0 or len(spelt) != len(sentence):  # some letters are two as small ones
+            return []
+        places.append((begins, begins + len(word)))
+        before = begins
+    return places[::-1]
+
+
+def _shown(place: int, first: int) -> str:
+    return " shown" if place == first else ""
 
 
 def _spelt(word: str) -> str:
@@ -154,10 +242,6 @@ def _percent(probability: float) -> str:
 def _prose(sentence: str) -> str:
     """A sentence with `code` in it."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))
-
-
-def _focus(word: ExplainedWord) -> float:
-    return float(word.attention.max()) if word.attention is not None else 0.0
 
 
 def _embedded(picture: Image.Image, kind: str, *, quality: int) -> str:

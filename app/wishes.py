@@ -49,6 +49,10 @@ class Wishes:
         }
         return replace(stored, **given)
 
+    def steer(self, stored: SearchConfig) -> bool:
+        """Whether anything is wished for that is not stored."""
+        return self.search(stored) != stored or self.steering() != Steering()
+
     def steering(self) -> Steering:
         """The rules about words. Raises ConfigError when there is too much of them to read."""
         texts = [(text or "").strip() for text in (self.forbid, self.require, self.beginning)]
@@ -61,9 +65,31 @@ class Wishes:
         return Steering(_phrases(forbid), _phrases(require), beginning or None)
 
 
+_TOLD = {
+    "picture": "The picture, as a file.",
+    "model": "The name of an installed model.",
+    "forbid": "Words and phrases that the caption must not hold, a comma between them.",
+    "require": "Words and phrases that the caption must hold, a comma between them.",
+    "beginning": "The words that the caption begins with.",
+    "min_length": "The least number of words.",
+    "max_length": "The greatest number of words.",
+    "length_exponent": "How much long captions are favoured; 0 not at all.",
+    "no_repeat_ngram": "No so many words in a row are said twice; 0 allows all.",
+    "method": "beam searches for the likeliest caption, sample draws one at random.",
+    "beam_width": "How many captions the beam search keeps in mind.",
+    "groups": "How many groups of the beam differ from each other.",
+    "diversity": "How much the groups differ.",
+    "temperature": "When drawn at random: above 1 bolder, below 1 more cautious.",
+    "top_k": "When drawn at random: only from so many likeliest words; 0 from all.",
+    "top_p": "When drawn at random: only from the likeliest words that make up this share.",
+    "seed": "When drawn at random: the same seed draws the same caption.",
+}
+"""Each argument of the function for programs."""
+
+
 def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
     """Lay out a component for each of the wishes, folded away; by their names, and in their order."""
-    with gr.Accordion("Steer the sentence", open=False, elem_id="steer"):
+    with gr.Accordion("Steer the sentence", open=False, elem_id="steer", elem_classes="fold"):
         forbid = _words("Must not say", "man, woman, blue shirt", "forbid")
         require = _words("Must say", "dog", "require")
         beginning = _words("Begins with", "two dogs", "beginning")
@@ -141,6 +167,11 @@ def changes(panel: dict[str, Any]) -> list[Any]:
     return [*(part.submit for part in typed), *(part.blur for part in typed), *others]
 
 
+def unsteered(stored: SearchConfig) -> list[Any]:
+    """What the panel's components hold when nothing is wished for."""
+    return [getattr(stored, field.name, "") for field in fields(Wishes)]
+
+
 def taking_wishes(handler: Callable[[str | None, str, Wishes], Any]) -> Callable[..., Any]:
     """`handler` as Gradio calls it: picture, model, then every wish as an argument of its own, named for the API."""
 
@@ -150,7 +181,9 @@ def taking_wishes(handler: Callable[[str | None, str, Wishes], Any]) -> Callable
     names = ["picture", "model", *(field.name for field in fields(Wishes))]
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__doc__ = handler.__doc__
+    # As Gradio reads it, for tools of language models.
+    told = "\n".join(f"    {name}: {_TOLD[name]}" for name in names)
+    called.__doc__ = f"Caption a picture.\n\nArgs:\n{told}"
     return called
 
 

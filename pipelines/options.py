@@ -68,15 +68,16 @@ _DRAWING = ("temperature", "top_k", "top_p", "seed")
 def chosen_search(stored: SearchConfig, **options: Any) -> SearchConfig:
     """The settings stored with a model, with the options given (not None) in their place.
 
-    One that shapes chance has words drawn at random. Raises ConfigError when another shapes the beam.
+    One that shapes chance has words drawn at random, one that shapes the beam has them searched for. Raises ConfigError
+    when there are both.
     """
     given = {name: value for name, value in options.items() if value is not None}
     drawing, searching = ([name for name in names if name in given] for names in (_DRAWING, _SEARCHING))
     if drawing and searching:
         one, other = (f"--{names[0].replace('_', '-')}" for names in (drawing, searching))
         raise ConfigError(f"Words are either drawn at random ({one}) or searched for ({other}); drop one of the two.")
-    if drawing:
-        given["method"] = "sample"
+    if drawing or searching:
+        given["method"] = "sample" if drawing else "beam"
     if "max_length" in given and "min_length" not in given:
         # Who asks for three words at most does not want the four at least that are stored.
         given["min_length"] = min(stored.min_length, given["max_length"])

@@ -65,6 +65,8 @@ class Caption:
     @property
     def hedged(self) -> str | None:
         """The best caption as it should be told: `Not sure: perhaps a dog runs.` when it is uncertain."""
-        if self.text is None or not self.uncertain:
-            return self.text
-        return f"Not sure: perhaps {self.text[:1].lower()}{self.text[1:]}"
+        return None if self.text is None else self.hedge(self.text)
+
+    def hedge(self, sentence: str) -> str:
+        """A sentence that says what the caption says, as it should be told."""
+        return f"Not sure: perhaps {sentence[:1].lower()}{sentence[1:]}" if self.uncertain else sentence

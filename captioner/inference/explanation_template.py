@@ -235,23 +235,22 @@ the model would go on from any of them, {{ how_to_go_on }}.</p>
 {% endif %}
 {% endmacro %}
 {% macro grow(twig) %}
+<div class="branch">{{ go_on(twig) }}
 <details{% if twig.chosen %} open class="chosen"{% endif %}>
 <summary><b>{{ twig.text or "start" }}</b>
 {% if twig.branch.parent is not none %}<small class="quiet">{{ score(twig) }}</small>{% endif %}
-{{ go_on(twig) }}
 </summary>
 {% for child in twig.kept %}{{ leaf(child) if not child.kept and not child.dropped else grow(child) }}{% endfor %}
 {% if twig.dropped %}
-<details><summary class="quiet"><small>{{ twig.dropped | length }} dropped</small></summary>
+<details class="dropped"><summary class="quiet"><small>{{ twig.dropped | length }} dropped</small></summary>
 {% for child in twig.dropped %}{{ leaf(child) }}{% endfor %}
 </details>
 {% endif %}
-</details>
+</details></div>
 {% endmacro %}
 {% macro leaf(twig) %}
-<div class="leaf{% if twig.chosen %} chosen{% endif %}"><b>{{ twig.text }}</b>
-<small class="quiet">{{ score(twig) }} · {{ "was chosen" if twig.chosen else twig.branch.fate }}</small>
-{{ go_on(twig) }}</div>
+<div class="leaf{% if twig.chosen %} chosen{% endif %}">{{ go_on(twig) }}<b>{{ twig.text }}</b>
+<small class="quiet">{{ score(twig) }} · {{ "was chosen" if twig.chosen else twig.branch.fate }}</small></div>
 {% endmacro %}
 <div class="card tree">{{ grow(twig) }}</div>
 {% endif %}
@@ -295,14 +294,16 @@ dd { margin: 0; color: var(--quiet); overflow-wrap: anywhere; }
 .lattice path { fill: none; stroke: var(--quiet); stroke-opacity: .45; stroke-width: 1.2; }
 .lattice path.chosen { stroke: var(--mark); stroke-opacity: 1; stroke-width: 3; }
 .tree { margin-top: 1.2rem; overflow-x: auto; }
-.tree details, .tree .leaf { margin-left: .55rem; border-left: 1px solid var(--line); padding-left: .65rem; }
-.tree > details { margin-left: 0; border: 0; padding: 0; }
+.tree .branch, .tree .leaf, .tree .dropped { margin-left: .55rem; border-left: 1px solid var(--line);
+  padding-left: .65rem; }
+.tree > .branch { margin-left: 0; border: 0; padding: 0; }
 .tree summary { cursor: pointer; padding: .12rem 0; }
 .tree .chosen > summary b, .tree .leaf.chosen b { color: var(--mark); }
 .tree .leaf { padding-top: .12rem; padding-bottom: .12rem; }
 .lattice [data-beginning] { cursor: pointer; }
 .lattice [data-beginning]:hover { fill: var(--mark); }
-.tree button { background: none; border: 0; padding: 0 .4rem; font: inherit; color: var(--quiet); cursor: pointer; }
+.tree button { background: none; border: 0; float: left; padding: 0 .5rem 0 0; font: inherit;
+  color: var(--quiet); cursor: pointer; }
 .tree button:is(:hover, :focus-visible) { color: var(--mark); }
 summary:focus-visible { outline: 2px solid var(--mark); }
 @container (max-width: 43rem) { .plot span.little { display: none; } }
@@ -310,7 +311,7 @@ summary:focus-visible { outline: 2px solid var(--mark); }
 @media (max-width: 36rem) {
   .card { padding: .8rem .9rem; }
   .wide { display: none; }
-  .tree details, .tree .leaf { margin-left: .25rem; padding-left: .4rem; }
+  .tree .branch, .tree .leaf, .tree .dropped { margin-left: .25rem; padding-left: .4rem; }
 }
 """
 """Its looks. It needs the colours --card, --ink, --quiet, --line, --mark and --wash."""

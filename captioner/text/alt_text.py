@@ -31,6 +31,18 @@ def lint_alt_text(caption: str) -> list[str]:
         findings.append(f'It says "{says[1].lower()} of": leave that out, a screen reader says that it is a picture.')
     if name := _FILE_NAME.search(text):
         findings.append(f"It names a file, {name[0]}: say what the picture shows.")
-    if not text.rstrip("\"'”’)").endswith((".", "!", "?", "…", "。")):
+    if not _ends(text):
         findings.append("It does not end with a full stop: a screen reader would run on into what follows.")
     return findings
+
+
+def mend_alt_text(caption: str) -> str:
+    """`caption` with what its form alone can mend: without "a picture of" in front, with a capital and a full stop."""
+    text = caption.strip()
+    while (says := _SAYS_WHAT_IT_IS.search(text)) and (rest := text[says.end() :].lstrip()).strip("."):
+        text = f"{rest[0].upper()}{rest[1:]}"
+    return text if not text or _ends(text) else f"{text}."
+
+
+def _ends(text: str) -> bool:
+    return text.rstrip("\"'”’)").endswith((".", "!", "?", "…", "。"))

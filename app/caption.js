@@ -1,0 +1,36 @@
+// What the Caption tab's own controls do in the browser. Gradio runs it once for each gr.HTML of the tab: `element` is
+// its element, which stays while what is in it is drawn anew, and `trigger` tells Python of an event.
+
+const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+// The word pointed at, else the one chosen, is shown wherever there is something of it.
+const chosen = () => element.querySelector("input:checked")?.value;
+const show = word => document.querySelectorAll("#caption-tab [data-of]").forEach(
+  part => part.classList.toggle("shown", part.dataset.of === word));
+const pointed = event => event.target.closest(".word")?.querySelector("input").value;
+
+if (element.closest("#sentence")) {
+  element.setAttribute("aria-live", "polite");
+  element.addEventListener("change", () => show(chosen()));
+  element.addEventListener("pointerover", event => event.pointerType === "mouse" && show(pointed(event) ?? chosen()));
+  element.addEventListener("pointerleave", () => show(chosen()));
+}
+
+element.addEventListener("click", async event => {
+  const control = event.target.closest("[data-copy], [data-trigger], [data-beginning]");
+  if (!control) return;
+  const {copy, told, trigger: name, index, beginning} = control.dataset;
+  if (copy !== undefined) {
+    const status = control.closest(".takes").querySelector("[role=status]");
+    status.textContent = "";
+    // Browsers have no clipboard for pages that other machines serve unencrypted.
+    const done = navigator.clipboard?.writeText(copy) ?? Promise.reject();
+    status.textContent = await done.then(() => told, () => `Your browser allows no copying. Select it here: ${copy}`);
+  } else if (beginning !== undefined) {
+    event.preventDefault();
+    trigger("click", {beginning});
+    document.getElementById("answer").scrollIntoView({behavior: still() ? "auto" : "smooth"});
+  } else {
+    trigger(name, {index: Number(index)});
+  }
+});
