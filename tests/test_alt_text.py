@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from captioner.text.alt_text import LONGEST, lint_alt_text
+from captioner.text.alt_text import LONGEST, lint_alt_text, mend_alt_text
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,17 @@ def test_125_characters_are_enough() -> None:
 
 def test_several_faults_are_several_findings() -> None:
     assert len(lint_alt_text("Image of dog.jpg")) == 3
+
+
+@pytest.mark.parametrize(
+    ("caption", "mended"),
+    [
+        ("A picture of a photo of two dogs", "Two dogs."),
+        ("A dog runs.", "A dog runs."),
+        ("犬が走る。", "犬が走る。"),
+        ("A picture of", "A picture of."),
+        (" ", ""),
+    ],
+)
+def test_what_form_alone_can_mend_is_mended(caption: str, mended: str) -> None:
+    assert mend_alt_text(caption) == mended
