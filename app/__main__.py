@@ -75,7 +75,7 @@ def demo(
         limits = PUBLIC if public else OWN
         kept = None if public else Home(home or default_home())
         with Desk(Models(name_models(model or [], kept), device=device), waiting=limits.waiting) as desk:
-            page = build_page(desk, limits)
+            page = build_page(desk, limits, kept)
             served = launch(page, desk, host=host, port=port, login=login, limits=limits, mcp=mcp)
             print(f"The page is at {served.address} (Ctrl-C ends it).", flush=True)
             while not asked_to_stop():

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioner.durable import write_whole
 from captioner.errors import ConfigError
 
 _NAME = re.compile(r"\w(?:[\w .-]{0,62}\w)?")
@@ -30,6 +31,22 @@ class Home:
         """The folders of the accepted models by their names, in alphabetical order; whether they are sound is open."""
         found = (self.folder / "models").glob("*/manifest.json")
         return {path.parent.name: path.parent for path in sorted(found) if _NAME.fullmatch(path.parent.name)}
+
+    def chosen(self) -> str | None:
+        """The accepted model that visits begin with; None before one was accepted, and once it is gone."""
+        try:
+            name = self._choice.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
+        return name if name in self.models() else None
+
+    def choose(self, name: str) -> None:
+        """Let visits begin with this accepted model. Raises DataError when that cannot be written."""
+        write_whole(self._choice, name)
+
+    @property
+    def _choice(self) -> Path:
+        return self.folder / "chosen.txt"
 
     def new_model(self, name: str) -> Path:
         """The folder for a new model of that name, not yet made.

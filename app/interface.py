@@ -19,12 +19,15 @@ from .caption import caption_tab
 from .condition import condition_routes, version
 from .desk import Desk
 from .door import Door
+from .home import Home
 from .limits import OWN, Limits
 from .many import many_tab
 from .model import model_choice, model_tab, offered
+from .teach import teach_tab
 from .uploads import Uploads
 
 _STYLES = sorted(Path(__file__).parent.glob("*.css"))
+_ICON = Path(__file__).with_name("favicon.svg")
 _THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.orange,
     neutral_hue=gr.themes.colors.stone,
@@ -41,9 +44,12 @@ _THEME = gr.themes.Base(
     loader_color_dark="var(--accent)",
 )
 
+# In seconds. Gradio's queue looks for something to do every millisecond, which keeps a processor busy while nothing is.
+_QUEUE_LOOKS = 0.01
 
-def build_page(desk: Desk, limits: Limits = OWN) -> gr.Blocks:
-    """The page, not yet served."""
+
+def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr.Blocks:
+    """The page, not yet served; it can be taught where the limits allow that and it has a home."""
     kept = limits.kept_seconds
     # Looked for often, so that none is kept much longer than said.
     with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(kept // 10, kept)) as page:
@@ -58,6 +64,9 @@ def build_page(desk: Desk, limits: Limits = OWN) -> gr.Blocks:
                 caption_tab(desk, model)
             with gr.Tab("Many pictures", id="many", elem_id="many-page"):
                 many_tab(desk, model, limits)
+            if limits.teaching and home is not None:
+                with gr.Tab("Teach", id="teach", elem_id="teach-page"):
+                    teach_tab(desk, model, home, page)
             with gr.Tab("Model", id="model", elem_id="model-page"):
                 model_tab(desk, model)
         gr.HTML(
@@ -70,7 +79,9 @@ def build_page(desk: Desk, limits: Limits = OWN) -> gr.Blocks:
         page.load(partial(offered, desk), None, model, show_progress="hidden", queue=False, api_visibility="private")
     # More run at once than the desk has room for, so that it tells who is one too many, in our words; Gradio's queue is
     # for what comes in one instant. Closed to calls that would go past it.
-    return page.queue(max_size=10 * limits.waiting, default_concurrency_limit=limits.waiting + 4, api_open=False)
+    page.queue(max_size=10 * limits.waiting, default_concurrency_limit=limits.waiting + 4, api_open=False)
+    page._queue.sleep_when_free = _QUEUE_LOOKS
+    return page
 
 
 class Served(NamedTuple):
@@ -124,6 +135,7 @@ def launch(
             pwa=False,
             footer_links=[],
             theme=_THEME,
+            favicon_path=_ICON,
             css_paths=_STYLES,
             prevent_thread_lock=True,
             quiet=True,

@@ -58,6 +58,7 @@ def model_tab(desk: Desk, model: gr.Dropdown) -> None:
             searched = gr.Textbox(
                 label="Search its words",
                 show_label=False,
+                value="",
                 placeholder="Search, as in “dog”",
                 max_lines=1,
                 max_length=100,
