@@ -26,7 +26,15 @@ from .many_run import Pace, pace, run
 from .wishes import Wishes
 
 _GALLERY: Final = (Path(__file__).parent / "many_gallery.js").read_text()
-_FOLLOW: Final = 'watch("value", () => element.querySelector("a")?.click());'
+# Follows the link that came, and says so to the gallery.
+_FOLLOW: Final = """
+watch("value", () => {
+  const link = element.querySelector("a");
+  if (!link) return;
+  link.click();
+  window.dispatchEvent(new Event("many-downloaded"));
+});
+"""
 # Asked in the browser, whose answer comes as the second input.
 _SURE: Final = """
 batch => [batch, confirm("Remove all pictures and captions from this page? What was not downloaded is lost.")]

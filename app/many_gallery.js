@@ -6,6 +6,7 @@ const heard = element.querySelector(".heard");
 const sort = element.querySelector("select");
 const shown = new Map(); // place -> {html, card}
 let saidAt = 0;
+let unsaved = false; // whether corrections would be lost with the page
 
 const orders = {
   came: (one, other) => one.dataset.place - other.dataset.place,
@@ -87,6 +88,7 @@ function save(field) {
   card.toggleAttribute("data-edited", text !== field.dataset.said);
   const image = card.querySelector("img");
   if (image) image.alt = text;
+  unsaved = true;
   trigger("submit", {place: Number(card.dataset.place), text});
 }
 
@@ -113,5 +115,9 @@ list.addEventListener("change", event => {
   arrange();
 });
 tools.addEventListener("change", arrange);
+window.addEventListener("many-downloaded", () => unsaved = false);
+window.addEventListener("beforeunload", event => {
+  if (unsaved && shown.size) event.preventDefault();
+});
 watch("value", draw);
 draw();
