@@ -38,7 +38,7 @@ from .lessons import Lessons
 LEAST_PICTURES: Final = 10
 """From fewer, less than two would be held out to choose the model by."""
 _NICENESS: Final = 10
-_DEFAULT_NAME: Final = "My captions"
+_DEFAULT_NAME: Final = "My model"
 
 State = Literal["none", "running", "stopped", "failed", "done"]
 
