@@ -26,6 +26,7 @@ from .model import model_choice, model_tab, offered
 from .teach import teach_tab
 from .uploads import Uploads
 
+_SESSIONS = 128
 _STYLES = sorted(Path(__file__).parent.glob("*.css"))
 _ICON = Path(__file__).with_name("favicon.svg")
 _THEME = gr.themes.Base(
@@ -71,7 +72,7 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
                 model_tab(desk, model)
         gr.HTML(
             "<footer>Pictures stay on the machine that serves this page, and are deleted after "
-            f"{kept // 60} minutes. The model can be wrong: check what matters. "
+            f"{kept // 60} minutes{', but for those kept to teach' if limits.teaching and home else ''}. The model can be wrong: check what matters. "
             f"Captioner {escape(captioner.__version__)}</footer>",
             elem_id="footing",
         )
@@ -125,6 +126,8 @@ def launch(
             share=False,
             max_file_size=f"{limits.file_megabytes}mb",
             max_threads=2 * limits.waiting + 8,  # whoever waits holds one
+            # Gradio forgets no session before there are more, and each takes 0.2 MB.
+            state_session_capacity=_SESSIONS,
             allowed_paths=[],
             strict_cors=True,
             show_error=False,
