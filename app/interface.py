@@ -51,7 +51,7 @@ _QUEUE_LOOKS = 0.01
 
 def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr.Blocks:
     """The page, not yet served; it can be taught where the limits allow that and it has a home."""
-    kept = limits.kept_seconds
+    kept, teaching = limits.kept_seconds, limits.teaching and home is not None
     # Looked for often, so that none is kept much longer than said.
     with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(kept // 10, kept)) as page:
         gr.HTML(
@@ -72,7 +72,8 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
                 model_tab(desk, model)
         gr.HTML(
             "<footer>Pictures stay on the machine that serves this page, and are deleted after "
-            f"{kept // 60} minutes{', but for those kept to teach' if limits.teaching and home else ''}. The model can be wrong: check what matters. "
+            f"{kept // 60} minutes{', but for those kept to teach' if teaching else ''}. The model can be wrong: check "
+            "what matters. "
             f"Captioner {escape(captioner.__version__)}</footer>",
             elem_id="footing",
         )

@@ -114,10 +114,10 @@ def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blo
         )
         new_words = gr.HTML(elem_id="teach-new-words")
         with gr.Row(elem_id="teach-buttons"):
-            keep = gr.Button("Keep", variant="primary", min_width=90, elem_id="teach-keep")
-            skip = gr.Button("Skip", min_width=80, elem_id="teach-skip")
-            back = gr.Button("Back", min_width=80, elem_id="teach-back")
-            remove = gr.Button("Remove", min_width=80, elem_id="teach-remove")
+            keep = gr.Button("Keep", variant="primary", min_width=60, elem_id="teach-keep")
+            skip = gr.Button("Skip", min_width=60, elem_id="teach-skip")
+            back = gr.Button("Back", min_width=60, elem_id="teach-back")
+            remove = gr.Button("Remove", min_width=60, elem_id="teach-remove")
         gr.HTML(_KEYS_TOLD, elem_id="teach-keys")
     upload = gr.File(
         label="Add pictures",
