@@ -4,7 +4,8 @@ python -m pipelines.warm_start configs/custom.toml --data data/shapes --from run
     --reword circle=disc,circles=discs,square=box,squares=boxes,star=asterisk,stars=asterisks,red=crimson,large=big \\
     --nothing configs/shapes.toml --set training.min_steps=600 --set training.evaluations=8 --out out/warm_start_shapes
 python -m pipelines.warm_start configs/custom.toml --data data/flickr8k --about "water|pool|ocean|beach" \\
-    --older configs/flickr8k.toml --set training.min_steps=600 --set training.evaluations=8 --out out/warm_start_water
+    --older configs/flickr8k.toml --set training.epochs=6 --set training.min_steps=300 --set training.evaluations=6 \\
+    --out out/warm_start_water
 """
 
 import json
