@@ -64,8 +64,9 @@ class Models(MutableMapping[str, Captioner]):
 def name_models(called: Sequence[str], home: Home | None) -> dict[str, Path]:
     """The folders of models by names for visitors, which say nothing of where they lie.
 
-    Those that were `called` by folder or USER/NAME come first, the shipped one where there are none, then those that
-    `home` keeps. Two of the same name are numbered. Raises CheckpointError when the hub does not have one.
+    Those that were `called` by folder or USER/NAME come first, then those that `home` keeps. Where none was called it
+    is the shipped one, and the one chosen in `home` comes before it. Two of the same name are numbered. Raises
+    CheckpointError when the hub does not have one.
     """
     found: dict[str, Path] = {}
     for each in called or [SHIPPED]:
@@ -75,7 +76,9 @@ def name_models(called: Sequence[str], home: Home | None) -> dict[str, Path]:
             found[_free_name(folder.parent.name if model.name == _BEST else model.name, found)] = folder
     for name, folder in (home.models() if home else {}).items():
         found[_free_name(name, found)] = folder
-    return found
+    chosen = home.chosen() if home and not called else None
+    first = [name for name, folder in found.items() if chosen and home and folder == home.models()[chosen]]
+    return {name: found[name] for name in [*first, *found]}
 
 
 def _free_name(name: str, taken: Mapping[str, Path]) -> str:

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import cache
 from hashlib import sha256
@@ -25,17 +25,21 @@ import pytest
 from gradio_client import Client
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 import captioner
 from app.__main__ import demo, read_login
+from app.condition import condition_routes
 from app.desk import Desk
 from app.door import HEADERS, Door
 from app.interface import build_page, launch
 from app.limits import OWN, PUBLIC, Limits
 from app.uploads import Uploads
 from captioner.data.samples import sample_pictures
-from captioner.errors import ConfigError, ImageError
+from captioner.errors import ConfigError
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
 from tests.served import Served, serve
@@ -526,8 +530,9 @@ def test_health_and_version_need_no_login_all_else_does_and_strangers_get_the_st
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     with Desk({"m": Captioner(model)}) as desk:
-        page = build_page(desk, PUBLIC)
-        served = launch(page, desk, host="127.0.0.1", port=None, login=("ada", "secret"), limits=PUBLIC)
+        served = launch(
+            build_page(desk, PUBLIC), desk, host="127.0.0.1", port=None, login=("ada", "secret"), limits=PUBLIC
+        )
         with httpx.Client(trust_env=False, base_url=served.address) as visitor:
             assert visitor.get("health").status_code == visitor.get("version").status_code == 200
             assert visitor.get("config").status_code == visitor.get("gradio_api/info").status_code == 401
@@ -541,6 +546,7 @@ def test_health_and_version_need_no_login_all_else_does_and_strangers_get_the_st
             heavy = {"files": ("heavy.jpg", b"\xff" * 5_500_000, "image/jpeg")}
             assert visitor.post("gradio_api/upload", files=heavy).status_code == 413
         served.end(seconds=1)
+    del served
     gc.collect()
 
 
@@ -569,41 +575,56 @@ def test_public_applies_the_stricter_limits_and_leaves_one_s_home_alone(
 # The end
 
 
-@pytest.mark.filterwarnings("ignore")  # what Gradio leaves open is not ours
-def test_what_runs_is_finished_before_the_end_and_nobody_is_let_in(
-    model: CaptioningModel, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, may = threading.Event(), threading.Event()
+class Asking:
+    """Requests to an application behind a door, without a server."""
 
-    def explain(*_: object) -> None:
-        asked.set()
-        may.wait(30)
-        raise ImageError("Late, but here.")
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+        app = door.before(Starlette(routes=[Route("/slow", self.slow, methods=["POST"])]))
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    with Desk({"m": Captioner(model)}) as desk, ThreadPoolExecutor(2) as visitors:
-        monkeypatch.setattr(desk, "explain", explain)
-        served = launch(build_page(desk), desk, host="127.0.0.1", port=None, login=None)
-        waiting = visitors.submit(answer_to, served.address, uploaded(served.address, pictures[0]), "waiting")
-        assert asked.wait(30)
-        draining = visitors.submit(served.door.drain, seconds=30)
-        while not served.door.closing:
-            time.sleep(0.01)
-        assert httpx.post(f"{served.address}gradio_api/queue/join", json={}, trust_env=False).status_code == 503
-        health = httpx.get(f"{served.address}health", trust_env=False)
-        assert (health.status_code, health.json()["status"]) == (503, "closing")
-        may.set()
-        assert "Late, but here." in waiting.result(30)
-        assert draining.result(30) is True
-        served.end(seconds=1)
-    gc.collect()
+    async def slow(self, _request: Request) -> PlainTextResponse:
+        self.asked.set()
+        await self.may.wait()
+        return PlainTextResponse("Late, but here.")
+
+
+def test_what_runs_is_finished_before_the_end_and_nobody_new_is_let_in() -> None:
+    async def story() -> None:
+        asking = Asking(Door(Uploads(Path(), OWN), OWN, login=False))
+        waiting = asyncio.create_task(asking.client.post("/slow"))
+        await asking.asked.wait()
+        draining = asyncio.create_task(asyncio.to_thread(asking.door.drain, seconds=30))
+        while not asking.door.closing:
+            await asyncio.sleep(0.01)
+        refused = await asking.client.post("/slow")
+        assert (refused.status_code, refused.json()["detail"][:24]) == (503, "This page is being ended")
+        assert not draining.done()
+        asking.may.set()
+        assert (await waiting).text == "Late, but here."
+        assert await draining is True
+        await asking.client.aclose()
+
+    asyncio.run(story())
 
 
 def test_what_takes_too_long_is_not_waited_for() -> None:
+    async def story() -> None:
+        asking = Asking(Door(Uploads(Path(), OWN), OWN, login=False))
+        waiting = asyncio.create_task(asking.client.post("/slow"))
+        await asking.asked.wait()
+        assert await asyncio.to_thread(asking.door.drain, seconds=0.05) is False
+        asking.may.set()
+        await waiting
+        await asking.client.aclose()
+
+    asyncio.run(story())
+
+
+def test_health_says_when_the_page_is_being_ended() -> None:
     door = Door(Uploads(Path(), OWN), OWN, login=False)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        assert await asyncio.to_thread(door.drain, seconds=0.05) is False
-
-    scope = {"type": "http", "path": "/", "method": "GET", "headers": [(b"host", b"localhost")]}
-    asyncio.run(door.before(app)(scope, None, None))  # type: ignore[arg-type]
+    [health, _] = condition_routes(Mock(models=("m",)), door)
+    door.closing = True
+    told = health.endpoint(Mock())
+    assert (told.status_code, json.loads(told.body)["status"]) == (503, "closing")
