@@ -60,7 +60,7 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
             file_count="multiple", label="Pictures", show_label=False, height=140, buttons=[], elem_id="many-files"
         )
         files.preprocess = uploads  # type: ignore[assignment, method-assign]
-        wishes = _wishes_panel(desk, limits)
+        wishes = _wishes_panel(desk)
         sentences = gr.HTML(elem_id="many-sentences")
         progress = gr.HTML(elem_id="many-progress")
         with gr.Row(visible=False, elem_id="many-actions") as actions:
@@ -96,8 +96,8 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
         button.click(partial(download, kind), batch, [sentences, link], **private)
 
 
-def _wishes_panel(desk: Desk, limits: Limits) -> list[gr.components.Component]:
-    """The wishes that make sense for many pictures: see `_asked`."""
+def _wishes_panel(desk: Desk) -> list[gr.components.Component]:
+    """The wishes that make sense for many pictures, in the order that `caption` takes them."""
     longest = desk.captioner(desk.models[0]).search.max_length
     with gr.Accordion("Steer the sentences", open=False, elem_id="many-steer"), gr.Row(elem_id="many-wishes"):
         return [

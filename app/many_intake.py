@@ -75,10 +75,11 @@ def _take_archive(batch: Batch, path: Path, name: str, limits: Limits, left_out:
     root = PurePosixPath(_untaken(batch, name))
     try:
         for inside, content in read(str(path), wanted, most=limits.file_megabytes * _MEGABYTE):
-            place = root.joinpath(*map(_harmless, inside.split("/")))
             if not inside:
                 yield _named(content, path, name)
-            elif isinstance(content, ImageError):
+                continue
+            place = root.joinpath(*map(_harmless, inside.split("/")))
+            if isinstance(content, ImageError):
                 batch.pictures.append(Picture(str(place), ImageError(_named(content, path, name), kind=content.kind)))
             else:
                 _add(batch, place, partial(_write, content))
