@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -85,6 +86,8 @@ class Door:
             self._inside += counted
             try:
                 await app(scope, receive, answer)
+            except ClientDisconnect:
+                pass  # whoever goes away while sending needs no answer, and the log no traceback
             finally:
                 self._inside -= counted
 

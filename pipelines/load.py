@@ -116,9 +116,12 @@ def _ask_all(
     tally = _ask_together(address, asked[warm:], alone, clients)
     seconds = time.perf_counter() - began
     after = page.megabytes() if page else None
+    told = page.complaints() if page else ""
+    if told:
+        tally.complaints.append(f"On the page's standard error: {told}")
     if page and not page.is_running():
+        tally.counts["failed"] += 1
         tally.complaints.append("The page has ended.")
-    tracebacks = page.complaints().count("Traceback") if page else 0
     complaints = [*warming.complaints, *tally.complaints]
     for complaint in complaints[:5]:
         print(complaint, file=sys.stderr)
@@ -128,10 +131,7 @@ def _ask_all(
         "clients": clients,
         **{name: tally.counts[name] for name in ("captioned", "refused", "left without an answer", "told it is busy")},
         "wrong answers": tally.counts["wrong"] + warming.counts["wrong"],
-        "failures": tally.counts["failed"]
-        + warming.counts["failed"]
-        + tracebacks
-        + bool(page and not page.is_running()),
+        "failures": tally.counts["failed"] + warming.counts["failed"] + told.count("Traceback"),
         "seconds": round(seconds, 1),
         "ms, one at a time: median": 1000 * statistics.median(lone_seconds),
         "ms, under load: median": 1000 * statistics.median(tally.seconds or [0.0]),
