@@ -51,7 +51,8 @@ _QUEUE_LOOKS = 0.01
 
 def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr.Blocks:
     """The page, not yet served; it can be taught where the limits allow that and it has a home."""
-    kept, teaching = limits.kept_seconds, limits.teaching and home is not None
+    kept = limits.kept_seconds
+    home = home if limits.teaching else None
     # Looked for often, so that none is kept much longer than said.
     with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(kept // 10, kept)) as page:
         gr.HTML(
@@ -65,14 +66,14 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
                 caption_tab(desk, model)
             with gr.Tab("Many pictures", id="many", elem_id="many-page"):
                 many_tab(desk, model, limits)
-            if limits.teaching and home is not None:
+            if home is not None:
                 with gr.Tab("Teach", id="teach", elem_id="teach-page"):
                     teach_tab(desk, model, home, page)
             with gr.Tab("Model", id="model", elem_id="model-page"):
                 model_tab(desk, model)
         gr.HTML(
             "<footer>Pictures stay on the machine that serves this page, and are deleted after "
-            f"{kept // 60} minutes{', but for those kept to teach' if teaching else ''}. The model can be wrong: check "
+            f"{kept // 60} minutes{', but for those kept to teach' if home else ''}. The model can be wrong: check "
             "what matters. "
             f"Captioner {escape(captioner.__version__)}</footer>",
             elem_id="footing",
