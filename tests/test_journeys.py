@@ -1,0 +1,292 @@
+"""The page in a browser, as visitors meet it: every tab sound for everyone, and the whole way through the first one."""
+
+from __future__ import annotations
+
+import shlex
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from captioner.data.samples import sample_pictures
+from captioner.inference.captioner import Captioner
+from tests.served import Served, serve
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = which("chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+    pytest.mark.skipif(find_spec("playwright") is None, reason="Playwright is not installed"),
+]
+
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 375, "height": 812}
+
+
+@pytest.fixture(scope="module")
+def captioner(model_folder: Path) -> Captioner:
+    return Captioner.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="module")
+def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("home")
+    with serve("--model", model_folder, "--home", home, temporary=tmp_path_factory.mktemp("temporary")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=6_000)  # milliseconds; the machine may be busy
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """Visitors' windows on the page; when the visit ends, nothing may have been asked of others nor complained of."""
+
+    def __init__(self, browser: Browser, served: Served) -> None:
+        self._browser = browser
+        self._address = served.address
+        self._contexts: list[BrowserContext] = []
+        self.foreign: list[str] = []
+        self.complaints: list[str] = []
+
+    def open(self, **window: Any) -> Page:
+        context = self._browser.new_context(reduced_motion="reduce", **window)
+        self._contexts.append(context)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.on("request", lambda request: self._note(request.url))
+        page.on("console", lambda told: self.complaints.append(told.text) if told.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(self._address)
+        page.locator("#samples button").first.wait_for()
+        return page
+
+    def _note(self, url: str) -> None:
+        if not url.startswith((self._address, "data:", "blob:")):
+            self.foreign.append(url)
+
+    def end(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, served: Served) -> Iterator[Visit]:
+    visit = Visit(browser, served)
+    yield visit
+    visit.end()
+    assert visit.foreign == []
+    assert visit.complaints == []
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "meadow.png"
+    Image.new("RGB", (120, 80), (30, 160, 40)).save(path)
+    return path
+
+
+def try_sample(page: Page) -> None:
+    page.locator("#samples button").first.click()
+    page.locator("#sentence .word").first.wait_for()
+
+
+def unfold(page: Page) -> None:
+    folds = page.locator("button.label-wrap:not(.open):visible")
+    folds.evaluate_all("folds => folds.forEach(fold => fold.click())")
+
+
+@pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="axe-playwright-python is not installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("window", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_tab_has_an_accessibility_finding(visit: Visit, window: dict[str, int], scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit.open(viewport=window, color_scheme=scheme)
+    try_sample(page)
+    findings = {}
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        unfold(page)
+        page.wait_for_timeout(300)  # until what was unfolded is there
+        for finding in Axe().run(page).response["violations"]:
+            findings[tab.inner_text(), finding["id"]] = [node["html"] for node in finding["nodes"]]
+        assert page.evaluate("document.documentElement.scrollWidth") <= window["width"]
+    assert findings == {}
+
+
+def test_a_first_visitor_is_told_what_to_do_and_by_whom(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=DESKTOP)
+    assert page.title() == "Captioner"
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.request.get(f"{page.url}favicon.ico").headers["content-type"] == "image/svg+xml"
+    expect(page.get_by_role("heading", level=1)).to_have_text("Captioner")
+    expect(page.get_by_text("Choose a picture, and its sentence appears here.")).to_be_in_viewport()
+    expect(page.locator("#samples button").last).to_be_in_viewport(ratio=1)
+
+
+def test_sentence_picture_light_and_word_are_seen_together(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=DESKTOP)
+    try_sample(page)
+    word = page.locator("#sentence .word").last
+    place = word.locator("input").get_attribute("value")
+    light, about = page.locator(f"#stage .heat[data-of='{place}']"), page.locator(f"#about-{place}")
+    word.hover()
+    expect(light).to_have_css("opacity", "1")
+    for seen in (word, page.locator("#stage .stage"), about, page.locator("#alternatives h2")):
+        expect(seen).to_be_in_viewport(ratio=1)
+    under = page.locator("#stage .stage").bounding_box()
+    assert under == light.bounding_box()
+
+    page.locator("#sentence .word").first.click()
+    page.mouse.move(0, 0)
+    expect(page.locator("#about-0")).to_be_visible()
+    expect(about).to_be_hidden()
+    expect(light).to_have_css("opacity", "0")
+
+
+def test_the_sentence_is_selected_as_one_line_of_text(visit: Visit, captioner: Captioner) -> None:
+    page = visit.open(viewport=DESKTOP)
+    try_sample(page)
+    page.locator("#sentence .sentence").evaluate("sentence => getSelection().selectAllChildren(sentence)")
+    assert page.evaluate("getSelection().toString()") == captioner.caption(sample_pictures()[0]).text
+
+
+def test_everything_is_reached_and_used_by_keyboard(visit: Visit, captioner: Captioner) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=DESKTOP)
+    keyboard = page.keyboard
+
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            keyboard.press("Tab")
+            focused = page.locator(":focus")
+            told = focused.evaluate("here => here.ariaLabel || here.title || here.innerText || here.value")
+            drawn = focused.evaluate("here => getComputedStyle(here.closest('.word') ?? here).outlineStyle")
+            assert drawn not in ("none", ""), f"no outline shows that {told} has the focus"
+            if told == name:
+                return
+        raise AssertionError(f"{name} was never reached")
+
+    tab_to("Caption")
+    tab_to("lion")
+    keyboard.press("Enter")
+    page.locator("#sentence .word").first.wait_for()
+    page.locator("#sentence .word input:checked").focus()
+    keyboard.press("Home")
+    places = [page.locator("#sentence input:checked").get_attribute("value")]
+    keyboard.press("ArrowRight")
+    places.append(page.locator("#sentence input:checked").get_attribute("value"))
+    assert places[0] != places[1]
+    expect(page.locator(f"#about-{places[1]}")).to_be_visible()
+    tab_to("Copy")
+    keyboard.press("Enter")
+    expect(page.locator("#sentence [role=status]")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == captioner.caption(sample_pictures()[0]).text
+    tab_to("Copy as alt text")
+    keyboard.press("Space")
+    expect(page.locator("#sentence [role=status]")).to_contain_text("Copied: “")
+    tab_to("Download explanation")
+    with page.expect_download() as download:
+        keyboard.press("Enter")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.namelist() == ["explanation.html", "explanation.json"]
+    tab_to("Steer the sentence")
+    keyboard.press("Enter")
+    page.get_by_label("Begins with").focus()
+    keyboard.type("grass")
+    keyboard.press("Enter")
+    expect(page.locator("#sentence .sentence")).to_contain_text("Grass")
+    page.locator("#heading").click()
+    tab_to("Let it speak freely")
+    keyboard.press("Enter")
+    expect(page.locator("#sentence .sentence")).to_have_text(captioner.caption(sample_pictures()[0]).text or "")
+    expect(page.get_by_label("Begins with")).to_have_value("")
+
+
+def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_words(
+    visit: Visit, captioner: Captioner, picture: Path, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=PHONE, has_touch=True)
+    sentence = page.locator("#sentence .sentence")
+    page.locator("#picture input[type=file]").set_input_files(picture)
+    caption = captioner.caption(picture)
+    expect(sentence).to_have_text(caption.text or "")
+
+    words = page.locator("#sentence .word")
+    expect(words).to_have_count(len(caption.candidates[0].words))
+    words.first.tap()
+    expect(page.locator("#about-0")).to_be_visible()
+    expect(page.locator("#stage .heat[data-of='0']")).to_have_css("opacity", "1")
+    expect(page.locator("#stage .stage")).to_be_in_viewport(ratio=1)
+    other = page.locator("#about-0 button.other").first
+    other.click()
+    expect(page.get_by_label("Begins with")).to_have_value(other.get_attribute("data-beginning") or "")
+    page.get_by_role("button", name="Let it speak freely").click()
+    expect(sentence).to_have_text(caption.text or "")
+
+    page.get_by_role("button", name="Steer the sentence").click()
+    page.get_by_label("Begins with").fill("grass")
+    page.keyboard.press("Enter")
+    page.get_by_label("Begins with").blur()
+    expect(sentence).to_contain_text("Grass")
+    page.get_by_role("button", name="The same from the command line").click()
+    line = page.locator("#commands code").first.inner_text()
+    assert shlex.split(line) == ["captioner", "caption", "meadow.png", "--model=tiny", "--beginning=grass"]
+    page.get_by_label("Must say").fill("gryphon")
+    page.get_by_label("Must say").blur()
+    expect(page.get_by_role("alert")).to_contain_text("must say 'gryphon'")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    page.get_by_label("Must say").fill("")
+    page.get_by_label("Begins with").fill("")
+    page.keyboard.press("Enter")
+    expect(sentence).to_have_text(caption.text or "")
+    page.get_by_label("Draw at random").check()
+    expect(page.get_by_label("Seed")).to_be_visible()
+    drawn = captioner.caption(picture, search=replace(captioner.search, method="sample"))
+    expect(sentence).to_have_text(drawn.text or "")
+    page.get_by_label("Search for the likeliest").check()
+    expect(sentence).to_have_text(caption.text or "")
+
+    page.get_by_role("button", name="Look inside").click()
+    expect(page.locator("#inside .lattice")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    branch = page.locator("#inside .lattice [data-beginning]").last
+    beginning = branch.get_attribute("data-beginning") or ""
+    branch.click()
+    expect(page.get_by_label("Begins with")).to_have_value(beginning)
+    expect(page.get_by_text("Steered by your wishes.")).to_be_visible()
+
+    page.get_by_role("button", name="Let it speak freely").click()
+    page.locator("#samples button").first.click()
+    expect(sentence).to_have_text(captioner.caption(sample_pictures()[0]).text or "")
+
+    page.locator("#picture button[aria-label='Remove Image']").click()
+    expect(page.locator("#stage .stage")).to_have_count(0)
+    text_file = tmp_path / "letter.jpg"
+    text_file.write_text("Dear reader, this is no picture.")
+    page.locator("#picture input[type=file]").set_input_files(text_file)
+    expect(page.get_by_role("alert")).to_contain_text("letter.jpg must be")
