@@ -175,16 +175,16 @@ def unsteered(stored: SearchConfig) -> list[Any]:
 def taking_wishes(handler: Callable[[str | None, str, Wishes], Any]) -> Callable[..., Any]:
     """`handler` as Gradio calls it: picture, model, then every wish as an argument of its own, named for the API."""
 
-    def called(picture: str | None, model: str, *given: Any) -> Any:
+    def caption(picture: str | None, model: str, *given: Any) -> Any:
         return handler(picture, model, Wishes(*given))
 
     names = ["picture", "model", *(field.name for field in fields(Wishes))]
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    # As Gradio reads it, for tools of language models.
+    caption.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    # As Gradio reads it, for tools of language models, which it calls by the function's name.
     told = "\n".join(f"    {name}: {_TOLD[name]}" for name in names)
-    called.__doc__ = f"Caption a picture.\n\nArgs:\n{told}"
-    return called
+    caption.__doc__ = f"Caption a picture.\n\nArgs:\n{told}"
+    return caption
 
 
 def _phrases(text: str) -> tuple[str, ...]:

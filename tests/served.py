@@ -37,8 +37,10 @@ def serve(*options: str | Path, temporary: Path, **environment: str) -> Iterator
         text=True,
     ) as program:
         assert program.stdout is not None
-        said = program.stdout.readline()
-        found = re.match(r"The page is at (http://\S+:\d+/) ", said)
+        said, found = "", None
+        while found is None and (line := program.stdout.readline()):  # Gradio tells of MCP first
+            said += line
+            found = re.match(r"The page is at (http://\S+:\d+/) ", line)
         try:
             assert found, said
             yield Served(found[1], temporary, program)

@@ -8,12 +8,14 @@ import os
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
 from hashlib import sha256
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import copytree
 from typing import Any, NamedTuple
@@ -38,6 +40,7 @@ from app.door import HEADERS, Door
 from app.interface import build_page, launch
 from app.limits import OWN, PUBLIC, Limits
 from app.uploads import Uploads
+from app.wishes import Wishes
 from captioner.data.samples import sample_pictures
 from captioner.errors import ConfigError
 from captioner.inference.captioner import Captioner
@@ -524,30 +527,80 @@ def test_the_help_of_public_tells_each_limit_that_is_not_one_s_own() -> None:
             assert getattr(PUBLIC, limit.name) < getattr(OWN, limit.name)
 
 
-@pytest.mark.filterwarnings("ignore")  # what Gradio leaves open is not ours
 def test_health_and_version_need_no_login_all_else_does_and_strangers_get_the_stricter_limits(
-    model: CaptioningModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    with Desk({"m": Captioner(model)}) as desk:
-        served = launch(
-            build_page(desk, PUBLIC), desk, host="127.0.0.1", port=None, login=("ada", "secret"), limits=PUBLIC
-        )
-        with httpx.Client(trust_env=False, base_url=served.address) as visitor:
-            assert visitor.get("health").status_code == visitor.get("version").status_code == 200
-            assert visitor.get("config").status_code == visitor.get("gradio_api/info").status_code == 401
-            assert visitor.post("gradio_api/upload", files={"files": ("x.jpg", b"x")}).status_code == 401
-            assert visitor.post("gradio_api/queue/join", json={"data": []}).status_code == 401
-            assert visitor.post("login", data={"username": "ada", "password": "guess"}).status_code == 400
-            assert visitor.post("login", data={"username": "ada", "password": "secret"}).status_code == 200
-            config = visitor.get("config", headers={"Host": "captions.example"})
-            assert config.status_code == 200
-            assert "teach" not in {part["props"].get("elem_id") for part in config.json()["components"]}
-            heavy = {"files": ("heavy.jpg", b"\xff" * 5_500_000, "image/jpeg")}
-            assert visitor.post("gradio_api/upload", files=heavy).status_code == 413
-        served.end(seconds=1)
-    del served
-    gc.collect()
+    options = ("--public", "--model", model_folder)
+    with (
+        serve(*options, temporary=tmp_path, CAPTIONER_AUTH="ada:secret") as served,
+        httpx.Client(trust_env=False, base_url=served.address, timeout=60) as visitor,
+    ):
+        assert visitor.get("health").status_code == visitor.get("version").status_code == 200
+        assert visitor.get("config").status_code == visitor.get("gradio_api/info").status_code == 401
+        assert visitor.post("gradio_api/upload", files={"files": ("x.jpg", b"x")}).status_code == 401
+        assert visitor.post("gradio_api/queue/join", json={"data": []}).status_code == 401
+        assert visitor.post("login", data={"username": "ada", "password": "guess"}).status_code == 400
+        assert visitor.post("login", data={"username": "ada", "password": "secret"}).status_code == 200
+        config = visitor.get("config", headers={"Host": "captions.example"})
+        assert config.status_code == 200
+        assert "teach" not in {part["props"].get("elem_id") for part in config.json()["components"]}
+        heavy = {"files": ("heavy.jpg", b"\xff" * 5_500_000, "image/jpeg")}
+        assert visitor.post("gradio_api/upload", files=heavy).status_code == 413
+
+
+# For programs and language models
+
+
+def test_every_function_for_programs_and_each_of_its_arguments_is_described(client: Client) -> None:
+    functions = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(functions) == {"/caption", "/vocabulary", "/version"}
+    names = {name: [argument["parameter_name"] for argument in told["parameters"]] for name, told in functions.items()}
+    assert names["/version"] == []
+    assert names["/vocabulary"] == ["search", "limit", "model"]
+    assert names["/caption"] == ["picture", "model", *(field.name for field in fields(Wishes))]
+    for told in functions.values():
+        assert told["description"].endswith(".")
+        assert all(argument["label"] for argument in told["parameters"])
+
+
+def test_a_program_searches_the_vocabulary(client: Client, model: CaptioningModel) -> None:
+    told = client.predict(search="chil", api_name="/vocabulary")
+    assert told == {"known": len(model.vocabulary.counts), "found": 1, "words": [["children", 1]]}
+
+
+def test_mcp_without_its_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.__main__.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"pip install 'captioner\[mcp\]'"):
+        demo(mcp=True)
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="the extra captioner[mcp] is not installed")
+def test_language_models_get_the_three_functions_as_tools_with_every_argument_described(
+    model_folder: Path, tmp_path: Path, pictures: list[Path]
+) -> None:
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    picture = f"data:image/png;base64,{b64encode(pictures[0].read_bytes()).decode()}"
+
+    async def story(address: str) -> None:
+        async with (
+            streamablehttp_client(f"{address}gradio_api/mcp/") as (reading, writing, _),
+            ClientSession(reading, writing) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+            assert set(tools) == {"caption", "vocabulary", "version"}
+            for tool in tools.values():
+                assert tool.description
+                assert all(told.get("description") for told in tool.inputSchema["properties"].values())
+            assert "log_probability" in str(await session.call_tool("caption", {"picture": picture}))
+            fetched = await session.call_tool("caption", {"picture": "https://captions.example/x.jpg"})
+            assert fetched.isError
+
+    options = ("--mcp", "--model", model_folder, "--home", tmp_path / "home")
+    with serve(*options, temporary=tmp_path) as served:
+        asyncio.run(story(served.address))
 
 
 @pytest.mark.parametrize(("public", "limits", "models"), [(False, OWN, ["tiny", "kept"]), (True, PUBLIC, ["tiny"])])
