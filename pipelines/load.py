@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from . import run, write_text
-from .sent_pictures import Sent, heavy_file, odd_files, sound_pictures
+from .sent_pictures import HEAVY, Sent, heavy_file, odd_files, sound_pictures
 from .served_page import ServedPage
 from .visitor import Manner, Reply, Visitor
 
@@ -194,10 +194,9 @@ def _ask_together(
                     )
                 except httpx.HTTPError as error:
                     # Who sends too much may find the door shut before it has said everything.
-                    reply = Reply(None if question.sent.name == heavy_name else f"No answer: {error!r}", 0, 0.0)
+                    reply = Reply(None if question.sent.name == HEAVY else f"No answer: {error!r}", 0, 0.0)
                 _judge(tally, question, reply, alone)
 
-    heavy_name = heavy_file().name
     threads = [threading.Thread(target=visit) for _ in range(clients)]
     for thread in threads:
         thread.start()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _CROPS = 4
 _DRAWINGS = 8
+HEAVY = "heavy.jpg"
 _HEAVY_BYTES = 12_000_000
 """More than any page takes."""
 
@@ -64,7 +65,7 @@ def odd_files(seed: int) -> list[Sent]:
 
 def heavy_file() -> Sent:
     """A file that is refused before it has come."""
-    return Sent("heavy.jpg", b"\xff\xd8" + bytes(_HEAVY_BYTES))
+    return Sent(HEAVY, b"\xff\xd8" + bytes(_HEAVY_BYTES))
 
 
 def _cropped(photograph: Image.Image, rng: random.Random) -> Image.Image:
