@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import fields, replace
 from functools import cache
 from hashlib import sha256
@@ -125,6 +125,12 @@ def answer_to(address: str, payload: Any, session: str) -> str:
         return joined.text
     data = {"session_hash": session}
     return httpx.get(f"{address}gradio_api/queue/data", params=data, trust_env=False, timeout=60).text
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    """As asyncio.run, which would drop the loop that Gradio made in this thread, still open."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(story)
 
 
 class Answer(NamedTuple):
@@ -600,7 +606,7 @@ def test_language_models_get_the_three_functions_as_tools_with_every_argument_de
 
     options = ("--mcp", "--model", model_folder, "--home", tmp_path / "home")
     with serve(*options, temporary=tmp_path) as served:
-        asyncio.run(story(served.address))
+        run(story(served.address))
 
 
 @pytest.mark.parametrize(("public", "limits", "models"), [(False, OWN, ["tiny", "kept"]), (True, PUBLIC, ["tiny"])])
@@ -659,7 +665,7 @@ def test_what_runs_is_finished_before_the_end_and_nobody_new_is_let_in() -> None
         assert await draining is True
         await asking.client.aclose()
 
-    asyncio.run(story())
+    run(story())
 
 
 def test_what_takes_too_long_is_not_waited_for() -> None:
@@ -672,7 +678,7 @@ def test_what_takes_too_long_is_not_waited_for() -> None:
         await waiting
         await asking.client.aclose()
 
-    asyncio.run(story())
+    run(story())
 
 
 def test_health_says_when_the_page_is_being_ended() -> None:
