@@ -29,7 +29,6 @@ from captioner.errors import ConfigError
 from captioner.inference.captioner import Captioner
 from captioner.inference.teaching import News, is_at_work, latest
 from captioner.model.checkpoint import save_checkpoint
-from captioner.model.hub import SHIPPED
 
 from .desk import Desk
 from .home import Home
@@ -184,10 +183,10 @@ class Retraining:
             self._clear()
         return name
 
-    def chosen(self) -> str | None:
-        """The accepted model that visits begin with, unless whoever serves the page asked for another since."""
-        name = self._home.chosen() if self._desk.models[0] == SHIPPED else self._accepted
-        return name if name in self._desk.models else None
+    @property
+    def accepted(self) -> str | None:
+        """The model that was accepted last since the server began; the next server begins with it by itself."""
+        return self._accepted
 
     def discard(self) -> None:
         """Delete the teaching and its model; the collection stays. Raises ConfigError while it is at work."""

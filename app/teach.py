@@ -264,5 +264,5 @@ def _accepting(retraining: Retraining, desk: Desk, look: Callable[..., Shown]) -
 
 def _offered(desk: Desk, retraining: Retraining) -> Any:
     """The models there are now, the accepted one chosen."""
-    chosen = retraining.chosen()
-    return gr.skip() if chosen is None else gr.update(choices=list(desk.models), value=chosen)
+    accepted = retraining.accepted
+    return gr.skip() if accepted is None else gr.update(choices=list(desk.models), value=accepted)

@@ -136,7 +136,7 @@ def test_a_model_learns_new_words_though_its_process_is_killed_is_judged_and_acc
         other.accept("../elsewhere")
     assert other.accept(other.proposed_name()) == "My model"
     assert "zebra" in desk.captioner("My model").model.vocabulary
-    assert home.chosen() == other.chosen() == "My model"
+    assert home.chosen() == other.accepted == "My model"
     assert list(home.models()) == ["My model"]
     assert Captioner.from_pretrained(home.models()["My model"]).caption(drawing(tmp_path, 3)).error is None
     assert other.standing() == Standing("none")
