@@ -48,7 +48,7 @@ def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=6_000)  # milliseconds; the machine may be busy
+    expect.set_options(timeout=30_000)  # milliseconds; the machine may be busy
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -181,11 +181,13 @@ def test_everything_is_reached_and_used_by_keyboard(visit: Visit, captioner: Cap
     def tab_to(name: str) -> None:
         for _ in range(60):
             keyboard.press("Tab")
-            focused = page.locator(":focus")
+            focused = page.locator("body:focus-within :focus")
+            if focused.count() == 0:  # past the end of the page
+                continue
             told = focused.evaluate("here => here.ariaLabel || here.title || here.innerText || here.value")
             drawn = focused.evaluate("here => getComputedStyle(here.closest('.word') ?? here).outlineStyle")
             assert drawn not in ("none", ""), f"no outline shows that {told} has the focus"
-            if told == name:
+            if told.splitlines()[:1] == [name]:  # the next line may be a sign
                 return
         raise AssertionError(f"{name} was never reached")
 
@@ -242,13 +244,13 @@ def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_wo
     expect(page.locator("#about-0")).to_be_visible()
     expect(page.locator("#stage .heat[data-of='0']")).to_have_css("opacity", "1")
     expect(page.locator("#stage .stage")).to_be_in_viewport(ratio=1)
+    page.get_by_role("button", name="Steer the sentence").click()
     other = page.locator("#about-0 button.other").first
     other.click()
     expect(page.get_by_label("Begins with")).to_have_value(other.get_attribute("data-beginning") or "")
     page.get_by_role("button", name="Let it speak freely").click()
     expect(sentence).to_have_text(caption.text or "")
 
-    page.get_by_role("button", name="Steer the sentence").click()
     page.get_by_label("Begins with").fill("grass")
     page.keyboard.press("Enter")
     page.get_by_label("Begins with").blur()

@@ -1,0 +1,58 @@
+"""Draw the README's pictures of the page: `python -m tests.screenshots` (needs the extra `dev` and a Chromium)."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from shutil import which
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from captioner.data.samples import sample_pictures
+
+from .served import ROOT, serve
+
+
+def draw(browser: Browser, address: str) -> None:
+    """page.png: a caption, wide and light; phone.png: the same, narrow and dark; many.png: many pictures."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page.goto(address)
+    page.locator("#samples button").nth(1).click()
+    page.locator("#sentence .word").last.click()
+    page.locator("#stage .stage").wait_for()
+    page.mouse.move(0, 0)
+    page.screenshot(path=ROOT / "app" / "page.png")
+
+    page.get_by_role("tab", name="Many pictures").click()
+    page.locator("#many-files input[type=file]").set_input_files(sample_pictures())
+    page.locator("#many-gallery li").nth(len(sample_pictures()) - 1).wait_for()
+    page.get_by_role("status").filter(has_text="done").first.wait_for(state="attached")
+    page.screenshot(path=ROOT / "app" / "many.png")
+
+    phone = browser.new_page(viewport={"width": 375, "height": 812}, color_scheme="dark", reduced_motion="reduce")
+    phone.goto(address)
+    phone.locator("#samples button").first.click()
+    phone.locator("#sentence .word").nth(4).click()
+    phone.screenshot(path=ROOT / "app" / "phone.png")
+
+
+def main() -> None:
+    """Serve the shipped model and draw."""
+    chromium = which("chromium")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sync_playwright() as playwright,
+        serve("--home", Path(folder) / "home", temporary=Path(folder)) as served,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        draw(browser, served.address)
+        browser.close()
+    for name in ("page", "many", "phone"):
+        path = ROOT / "app" / f"{name}.png"
+        with Image.open(path) as drawn:
+            drawn.convert("RGB").quantize(256).save(path, optimize=True)  # a third of the size
+
+
+if __name__ == "__main__":
+    main()
