@@ -24,6 +24,7 @@ def draw(browser: Browser, address: str) -> None:
     page.mouse.move(0, 0)
     page.screenshot(path=ROOT / "app" / "page.png")
 
+    page.set_viewport_size({"width": 1280, "height": 960})
     page.get_by_role("tab", name="Many pictures").click()
     page.locator("#many-files input[type=file]").set_input_files(sample_pictures())
     page.locator("#many-gallery li").nth(len(sample_pictures()) - 1).wait_for()
