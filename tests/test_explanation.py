@@ -407,7 +407,7 @@ def test_a_broken_picture_is_a_sentence_and_the_rest_goes_on(
     first, second = [json.loads(line) for line in (tmp_path / "out" / "explanations.jsonl").read_text().splitlines()]
     assert "must be" in first["error"]
     assert second["folder"] == "1"
-    assert program(monkeypatch, pictures[0], *arguments) == 2
+    assert program(monkeypatch, pictures[0], *arguments) == 3
 
 
 def test_a_branch_that_was_dropped_can_be_forced(
