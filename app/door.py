@@ -41,6 +41,8 @@ HEADERS = {
 """What every answer carries: no other host, no frame around the page, nothing taken for what it is not."""
 
 _MEGABYTE = 1_000_000
+# Of what is asked about pictures, which come as uploads: their names, wishes and corrected captions.
+_QUESTION_MEGABYTES = 5
 _READING = ("GET", "HEAD", "OPTIONS")
 _UPLOAD = "/gradio_api/upload"
 # Open as long as its page is, and nothing is lost when it ends.
@@ -58,7 +60,6 @@ class Door:
 
     def __init__(self, uploads: Uploads, limits: Limits, *, login: bool) -> None:
         self.uploads = uploads
-        self._limits = limits
         self._any_host = login or limits.any_host
         self._inside = 0
         self.closing = False
@@ -128,8 +129,8 @@ class Door:
 
     def _too_long(self, length: str, *, upload: bool) -> _Refusal | None:
         if not upload:
-            most = self._limits.file_megabytes
-            return _Refusal(413, f"A question may have {most} MB.") if int(length) > most * _MEGABYTE else None
+            too_long = int(length) > _QUESTION_MEGABYTES * _MEGABYTE
+            return _Refusal(413, f"A question may have {_QUESTION_MEGABYTES} MB.") if too_long else None
         if int(length) > self.uploads.room():
             return _Refusal(503, "There is no room for more pictures at the moment; try again in a few minutes.")
         return None

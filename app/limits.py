@@ -16,8 +16,8 @@ def _limit(value: Any, told: Callable[[Any], str]) -> Any:
 class Limits:
     """What visitors may send, and how long it is kept."""
 
-    file_megabytes: int = _limit(10, "{} MB a file".format)
-    """Of one upload."""
+    file_megabytes: int = _limit(200, "{} MB a file".format)
+    """Of one upload, picture or archive; more than 200 no picture may have that we read."""
     pictures: int = _limit(1000, "{:,} pictures in one go".format)
     """On the page for many pictures."""
     waiting: int = _limit(32, "{} questions waiting".format)

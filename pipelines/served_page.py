@@ -17,17 +17,17 @@ _PROGRAM = "from captioner.cli import main; main()"
 
 
 class ServedPage:
-    """`captioner demo` on a free port of this machine; a context manager that ends it."""
+    """`captioner demo --public` on a free port of this machine; a context manager that ends it."""
 
     def __init__(self, model: Path | None = None) -> None:
         """Returns when it can be asked. Raises DataError when it cannot be started."""
         self._folder = tempfile.TemporaryDirectory(prefix="captioner-load-")
         self._complaints = Path(self._folder.name) / "complaints.txt"
-        options = ["--home", f"{self._folder.name}/home", *([] if model is None else ["--model", str(model)])]
+        options = [] if model is None else ["--model", str(model)]
         self.began = time.perf_counter()
         with self._complaints.open("wb") as complaints:
             self._program = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, "demo", *options],
+                [sys.executable, "-c", _PROGRAM, "demo", "--public", *options],
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 text=True,

@@ -48,6 +48,7 @@ from captioner.model.captioning import build_model
 from captioner.model.checkpoint import save_checkpoint
 from captioner.search.fate import Fate
 from captioner.text.vocabulary import Vocabulary
+from tests.readme import blocks
 
 ROOT = Path(__file__).parent.parent
 
@@ -414,6 +415,19 @@ def test_a_sample_is_captioned_from_its_own_bytes(monkeypatch: pytest.MonkeyPatc
 
 
 # The page as it is served
+
+
+def test_the_program_in_the_readme_gets_a_caption(address: str, picture: Path) -> None:
+    picture.rename(picture.with_name("dog.jpg"))
+    _, program = blocks("python")
+    said = subprocess.run(
+        [sys.executable, "-c", program.replace("http://127.0.0.1:7860/", address)],
+        cwd=picture.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.search(r"^[A-Z][^\n]*\.$", said, re.MULTILINE), said
 
 
 def test_a_program_gets_the_caption_as_data(client: Client, captioner: Captioner, picture: Path) -> None:

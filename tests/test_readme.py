@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_lines_of_python_print_a_sentence(folder: Path) -> None:
-    [code] = blocks("python")
+    code, _ = blocks("python")
     answer = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     assert re.fullmatch(r"[A-Z][^\n]*\.\n", answer.stdout)

@@ -400,15 +400,10 @@ def test_every_answer_forbids_other_hosts_frames_and_guessing(address: str) -> N
     assert "http" not in HEADERS["Content-Security-Policy"].replace("https://", "http")
 
 
-def test_a_file_over_ten_megabytes_is_refused(address: str) -> None:
-    heavy = {"files": ("heavy.jpg", b"\xff" * 10_500_000, "image/jpeg")}
-    assert httpx.post(f"{address}gradio_api/upload", files=heavy, trust_env=False).status_code == 413
-
-
 @pytest.mark.parametrize(
     ("story", "length", "path"),
     [
-        ("a question of 11 MB", 11_000_000, "gradio_api/queue/join"),
+        ("a question of 6 MB", 6_000_000, "gradio_api/queue/join"),
         ("an upload of 5 GB", 5_000_000_000, "gradio_api/upload"),
     ],
 )
