@@ -11,6 +11,7 @@ import pytest
 
 from captioner.data import zip_archive
 from captioner.data.archives import zip_pictures
+from captioner.data.member_names import MemberNames
 from captioner.data.zip_archive import Zip
 from captioner.errors import DataError, ImageError
 
@@ -49,6 +50,15 @@ def test_names_never_lead_out_and_never_meet(tmp_path: Path) -> None:
             tmp_path / "x.zip", [("../a.jpg", b"1"), ("/a.jpg", b"2"), ("t\\..\\b.jpg", b"3"), ("/a.jpg", b"4")]
         )
     assert pictures(path) == {"a.jpg": b"1", "a#2.jpg": b"2", "t/b.jpg": b"3", "a#3.jpg": b"4"}
+
+
+def test_members_of_one_name_are_numbered_in_a_time_that_grows_as_they_do() -> None:
+    names = MemberNames()
+    assert [names.name(name) for name in ("a#3.jpg", "a.jpg", "a.jpg", "a.jpg", "a#3.jpg")] == [
+        *("a#3.jpg", "a.jpg", "a#2.jpg", "a#4.jpg", "a#3#2.jpg")
+    ]
+    # Were every number tried again, these would take hours.
+    assert [names.name("a.jpg") for _ in range(200_000)][-1] == "a#200004.jpg"
 
 
 def test_an_archive_without_pictures_says_so(tmp_path: Path) -> None:

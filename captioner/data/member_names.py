@@ -9,6 +9,8 @@ class MemberNames:
     def __init__(self) -> None:
         # Hashes instead of names: an archive may have a million members.
         self._taken: set[int] = set()
+        # The last number given to a name that came again: a million members may have one name.
+        self._numbers: dict[int, int] = {}
 
     def name(self, given: str) -> str | None:
         """A path with slashes, or None for a member to pass over, since a part of its path has a dot in front.
@@ -20,10 +22,12 @@ class MemberNames:
         if not parts or any(part.startswith(".") for part in parts):
             return None
         path = "/".join(parts)
-        stem, suffix = os.path.splitext(path)
-        number = 1
-        while hash(path) in self._taken:
-            number += 1
-            path = f"{stem}#{number}{suffix}"
+        if (wanted := hash(path)) in self._taken:
+            stem, suffix = os.path.splitext(path)
+            number = self._numbers.get(wanted, 1)
+            while hash(path) in self._taken:
+                number += 1
+                path = f"{stem}#{number}{suffix}"
+            self._numbers[wanted] = number
         self._taken.add(hash(path))
         return path
