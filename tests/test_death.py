@@ -25,14 +25,17 @@ def _go_on(folder: Path) -> None:
     train(model_to_train(**SETTINGS), folder, resume=True)
 
 
-def killed(folder: Path, *, kills: int, seed: int) -> int:
-    """Train, killed with SIGKILL at random moments and resumed each time, to the end -> how often it was killed."""
+def killed(folder: Path, *, kills: int, seed: int, seconds: float) -> int:
+    """Train, killed with SIGKILL at random moments and resumed each time, to the end -> how often it was killed.
+
+    `seconds` is what the whole run takes undisturbed.
+    """
     moments, survived = random.Random(seed), 0
     for number in range(kills + 1):
         process = _FORKS.Process(target=_go_on, args=(folder,))
         process.start()
         if number < kills:
-            process.join(moments.uniform(0.1, 1.0))
+            process.join(seconds * moments.uniform(0.05, 0.3))
             process.kill()
         process.join(120)
         if process.exitcode == 0:
@@ -45,7 +48,9 @@ def killed(folder: Path, *, kills: int, seed: int) -> int:
 @pytest.mark.timeout(120)
 def test_a_run_killed_at_random_moments_ends_in_the_same_model(tmp_path: Path) -> None:
     torch.set_num_threads(1)
+    began = time.monotonic()
     train(model_to_train(**SETTINGS), tmp_path / "whole")
-    assert killed(tmp_path / "killed", kills=5, seed=int(time.time())) >= 2
+    seconds = time.monotonic() - began
+    assert killed(tmp_path / "killed", kills=5, seed=int(time.time()), seconds=seconds) >= 2
     assert_same_result(tmp_path / "killed", tmp_path / "whole")
     assert not list((tmp_path / "killed").rglob("*unfinished*"))

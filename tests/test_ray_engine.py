@@ -35,6 +35,7 @@ def folder(pictures: list[Path]) -> Path:
 @pytest.fixture
 def job(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PartJob:
     monkeypatch.setattr(ray_engine, "_PART", 2)
+    monkeypatch.chdir(tmp_path)  # an actor goes there, and the test that follows must not stay
     captioner = Captioner.from_pretrained(model_folder, device="cpu")
     origin = made_by(
         model=captioner.name,

@@ -161,5 +161,7 @@ def test_without_a_service_none_is_loaded(tmp_path: Path) -> None:
             tell(event)
     assert not list(tmp_path.iterdir())
     code = "import sys, pipelines.train; print({'torch', 'tensorboard', 'wandb', 'trackio'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent
+    ).stdout
     assert told == "set()\n"
