@@ -46,6 +46,7 @@ def load_exported(folder: Path) -> CaptioningModel:
 
     Raises CheckpointError when a file is missing or damaged, ConfigError without ONNX Runtime.
     """
+    runtime = _runtime()
     contents = {name: read_beside(folder, name) for name in (DESCRIPTION, "vocabulary.json", ENCODER, START, STEP)}
     if missing := [name for name, data in contents.items() if data is None]:
         raise CheckpointError(f"An exported model holds {missing[0]}, but {folder} does not; export the model again.")
@@ -57,11 +58,11 @@ def load_exported(folder: Path) -> CaptioningModel:
             told["preprocessing"]["size"], tuple(told["preprocessing"]["mean"]), tuple(told["preprocessing"]["std"])
         )
         vocabulary = Vocabulary.from_json(texts["vocabulary.json"].decode())
-        encoder = OnnxEncoder(_session(texts[ENCODER]), preprocessing, grid=tuple(told["grid"]))
-        decoder = OnnxDecoder(_session(texts[START]), _session(texts[STEP]), speaking_cell=told["speaking_cell"])
+        encoder = OnnxEncoder(_session(runtime, texts[ENCODER]), preprocessing, grid=tuple(told["grid"]))
+        decoder = OnnxDecoder(
+            _session(runtime, texts[START]), _session(runtime, texts[STEP]), speaking_cell=told["speaking_cell"]
+        )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
-        if isinstance(error, ConfigError) and "onnxruntime" in str(error):
-            raise
         raise CheckpointError(f"The exported model in {folder} is damaged: {error}; export it again.") from error
     # The same seams: what captioning calls of them, they have.
     return CaptioningModel(cast(Encoder, encoder), cast(Decoder, decoder), vocabulary, config).eval()
@@ -135,19 +136,23 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _session(graph: bytes) -> Any:
+def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(
             "An exported model needs onnxruntime, which is not installed; pip install 'captioner[onnx]'."
         ) from error
-    options = onnxruntime.SessionOptions()
+    return onnxruntime
+
+
+def _session(runtime: Any, graph: bytes) -> Any:
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # Threads that wait by spinning would take the processors from PyTorch's.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base
         raise CheckpointError(f"A graph of the exported model cannot be read: {error}; export it again.") from error

@@ -47,6 +47,7 @@ def quantise_encoder(graph: bytes, pictures: Sequence[Pixels]) -> bytes:
         model = onnx.load_from_string(graph)
         del model.graph.value_info[:]  # the exporter's shapes contradict those that the quantiser infers
         onnx.save(model, plain)
+        before = logging.root.manager.disable
         logging.disable(logging.WARNING)
         try:
             quant_pre_process(plain, prepared, skip_symbolic_shape=True)
@@ -60,5 +61,5 @@ def quantise_encoder(graph: bytes, pictures: Sequence[Pixels]) -> bytes:
                 weight_type=QuantType.QInt8,
             )
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)
         return rounded.read_bytes()
