@@ -23,9 +23,10 @@ from .many_downloads import KINDS, write_download
 from .many_drawing import draw_cards, draw_download, draw_gallery, draw_progress, draw_sentences, tell_progress
 from .many_intake import Upload, take
 from .many_run import Pace, pace, run
+from .uploads import Uploads
 from .wishes import Wishes
 
-_GALLERY: Final = (Path(__file__).parent / "many_gallery.js").read_text()
+_GALLERY: Final = (Path(__file__).parent / "many_gallery.js").read_text(encoding="utf-8")
 # Follows the link that came, and says so to the gallery.
 _FOLLOW: Final = """
 watch("value", () => {
@@ -121,7 +122,8 @@ def uploads(payload: Any) -> list[Upload]:
 def take_uploads(limits: Limits, batch: Batch | None, came: list[Upload]) -> tuple[Any, ...]:
     """Add what came to the visitor's pictures, and want their captions."""
     if batch is None:
-        batch = Batch(Path(get_upload_folder()).resolve() / "many" / secrets.token_urlsafe(16))
+        stored = Uploads(Path(get_upload_folder()), limits)
+        batch = Batch(stored.folder / "many" / secrets.token_urlsafe(16), stored.room)
     notes = take(batch, came, limits)
     batch.wanted = bool(batch.undone(1))
     return None, draw_sentences(notes), *_show(batch, pace(batch))
@@ -173,7 +175,7 @@ def begin_anew(batch: Batch | None, sure: bool) -> tuple[Any, ...]:
     if batch is None or not sure:
         return (gr.skip(),) * 7
     batch.discard()
-    return "", "", None, *_show(Batch(batch.folder), Pace(0, 0, 0))[1:]
+    return "", "", None, *_show(Batch(batch.folder, batch.room), Pace(0, 0, 0))[1:]
 
 
 def download(kind: str, batch: Batch | None) -> tuple[Any, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -70,6 +72,8 @@ class Batch:
     """
 
     folder: Path
+    room: Callable[[], float] = lambda: math.inf
+    """Says how many more bytes may be kept, of all visitors' files."""
     pictures: list[Picture] = field(default_factory=list)
     wanted: bool = False
     """Whether captions are wanted; whoever captions ends after the pictures at hand when they are no more."""

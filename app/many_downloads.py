@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from captioner.data.listing import Item
+from captioner.errors import DataError
 from captioner.inference.formats.imagefolder import write_imagefolder
 from captioner.inference.formats.tables import write_csv
 from captioner.inference.records import to_line
@@ -35,6 +36,7 @@ def write_download(batch: Batch, kind: str) -> Download:
     downloads = batch.folder / "downloads"
     shutil.rmtree(downloads, ignore_errors=True)
     name, write = KINDS[kind]
+    _check_room(batch, 0)
     target = downloads / secrets.token_urlsafe(8) / name  # a new address: no browser takes an old answer for it
     target.parent.mkdir(parents=True)
     return Download(target, write(batch, target))
@@ -62,10 +64,17 @@ def _sidecars(batch: Batch, target: Path) -> int:
 
 def _imagefolder(batch: Batch, target: Path) -> int:
     records = batch.records()
+    # Each picture is written twice: into the folder, and into the archive of it.
+    _check_room(batch, 2 * sum(file.stat().st_size for file in (batch.folder / "pictures").rglob("*")))
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        left_out = write_imagefolder(lambda: iter(records), Path(folder), below=batch.folder / "pictures")
+        left_out = write_imagefolder(lambda: iter(records), Path(folder), below=batch.folder / "pictures", link=False)
         _pack(Path(folder), target)
     return left_out
+
+
+def _check_room(batch: Batch, size: int) -> None:
+    if size >= batch.room():
+        raise DataError("There is no room for this download at the moment; try again in a few minutes.")
 
 
 def _pack(folder: Path, target: Path) -> None:

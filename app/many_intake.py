@@ -6,14 +6,15 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from captioner.data.archives import tar_pictures, zip_pictures
 from captioner.data.folders import kind_of_file
 from captioner.data.images import printable
-from captioner.errors import CaptionerError, ImageError
+from captioner.errors import CaptionerError, DataError, ImageError
 
 from .limits import Limits
 from .many_batch import Batch, Picture
@@ -21,6 +22,10 @@ from .many_batch import Batch, Picture
 _MEGABYTE: Final = 1_000_000
 # In bytes; file systems take 255, and a number may have to follow.
 _LONGEST_NAME: Final = 200
+# So many bytes may be written before somebody asks again how much room there is, since other visitors write too.
+_ASKED_ANEW: Final = 10 * _MEGABYTE
+# So many pictures of one archive may find no place before nobody looks for more of them.
+_LEFT_OUT: Final = 10_000
 
 _Put = Callable[[Path], None]
 
@@ -38,19 +43,46 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(".zip") or kind_of_file(name) == "tar"
 
 
+class _NoRoom(Exception):
+    """There is no room for the picture of this name."""
+
+
+class _Room:
+    """The bytes that may still be written."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._ask = batch.room
+        self._granted = 0.0
+
+    def enter(self, size: int, name: str) -> None:
+        """Use some of it. Raises _NoRoom when there is not so much."""
+        if size > self._granted:
+            self._granted = min(self._ask(), max(size, _ASKED_ANEW))
+        if size > self._granted:
+            raise _NoRoom(name)
+        self._granted -= size
+
+
 def take(batch: Batch, uploads: Sequence[Upload], limits: Limits) -> list[str]:
     """Add what came to the batch, as far as it may grow -> sentences about what was not taken."""
     notes: list[str] = []
     left_out: list[str] = []
+    room = _Room(batch)
     try:
         for upload in uploads:
             name = _harmless(upload.name)
             if is_archive(name):
-                notes += _take_archive(batch, upload.path, name, limits, left_out)
+                notes += _take_archive(batch, upload.path, name, limits, left_out, room)
             elif len(batch.pictures) < limits.pictures:
-                _add(batch, PurePosixPath(name), partial(_link, upload.path))
+                room.enter(upload.path.stat().st_size, name)
+                _add(batch, PurePosixPath(name), partial(_copy, upload.path))
             else:
                 left_out.append(name)
+    except _NoRoom as refused:
+        notes.append(
+            f"There is no room for more pictures at the moment: {refused} and what came after it had to be left out; "
+            "drop the rest again in a few minutes."
+        )
     except OSError as error:
         notes.append(f"There must be room for the pictures, but they cannot be kept here ({error.strerror}).")
     if left_out:
@@ -62,12 +94,19 @@ def take(batch: Batch, uploads: Sequence[Upload], limits: Limits) -> list[str]:
     return notes
 
 
-def _take_archive(batch: Batch, path: Path, name: str, limits: Limits, left_out: list[str]) -> Iterator[str]:
-    """Add an archive's pictures, and to `left_out` the names of those there is no place for."""
+def _take_archive(
+    batch: Batch, path: Path, name: str, limits: Limits, left_out: list[str], room: _Room
+) -> Iterator[str]:
+    """Add an archive's pictures, and to `left_out` the names of those there is no place for. Raises as `_add`."""
+    most_left_out = len(left_out) + _LEFT_OUT
 
     def wanted(inside: str) -> bool:
         if len(batch.pictures) < limits.pictures:
             return True
+        if len(left_out) == most_left_out:
+            raise DataError(
+                f"{name} must hold fewer pictures: when {_LEFT_OUT:,} had found no place, nobody looked for more."
+            )
         left_out.append(f"{name}/{inside}")
         return False
 
@@ -82,6 +121,7 @@ def _take_archive(batch: Batch, path: Path, name: str, limits: Limits, left_out:
             if isinstance(content, ImageError):
                 batch.pictures.append(Picture(str(place), ImageError(_named(content, path, name), kind=content.kind)))
             else:
+                room.enter(len(content), str(place))
                 _add(batch, place, partial(_write, content))
     except CaptionerError as error:
         yield _named(error, path, name)
@@ -130,17 +170,24 @@ def _named(error: object, path: Path, name: str) -> str:
     return str(error).replace(str(path), name)
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:  # no links here
-        if target.exists():
-            raise FileExistsError(target) from None
-        shutil.copyfile(source, target)
+def _copy(source: Path, target: Path) -> None:
+    # No link: each that comes or goes makes the file younger, so that it would be kept longer than promised.
+    with source.open("rb") as given, _new(target) as file:
+        shutil.copyfileobj(given, file)
 
 
 def _write(content: bytes, target: Path) -> None:
-    with target.open("xb") as file:
+    with _new(target) as file:
         file.write(content)
+
+
+@contextmanager
+def _new(target: Path) -> Iterator[BinaryIO]:
+    """A new file, of which nothing is left where it cannot be written whole."""
+    with target.open("xb") as file:
+        try:
+            yield file
+            file.flush()
+        except OSError:
+            target.unlink()
+            raise

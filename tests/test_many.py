@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import gradio as gr
 import pytest
@@ -22,14 +23,16 @@ import typer
 from captioner.pipelines.caption import caption as caption_command
 from PIL import Image
 
+from app import many_intake
 from app.desk import Asked, Desk
-from app.limits import OWN
+from app.limits import OWN, PUBLIC
 from app.many import begin_anew, caption, download, edit, press, take_uploads, uploads
 from app.many_batch import Batch
 from app.many_downloads import write_download
 from app.many_drawing import draw_cards, draw_progress, draw_sentences, tell_progress
 from app.many_intake import Upload, take
 from app.many_run import TOGETHER, Pace, run
+from app.uploads import Uploads
 from captioner.inference.caption import Candidate, Caption
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
@@ -155,18 +158,56 @@ def test_what_is_wrong_with_an_archive_or_a_member_is_a_sentence_without_a_path_
 def test_a_full_disk_is_a_sentence_and_what_was_taken_stays(
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = os.link
+    copy = shutil.copyfileobj
 
-    def fail(source: Path, target: Path) -> None:
-        if target.name == "b.png":
+    def fail(source: BinaryIO, target: BinaryIO) -> None:
+        copy(source, target)
+        if Path(target.name).name.startswith("b"):
             raise OSError(28, "No space left on device")
-        link(source, target)
 
-    monkeypatch.setattr(os, "link", fail)
-    monkeypatch.setattr("shutil.copyfile", fail)
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
     [sentence] = take(batch, dropped(tmp_path, a__png=png(1), b__png=png(2)), OWN)
     assert "No space left on device" in sentence
     assert names(batch) == ["a.png"]
+    assert [path.name for path in batch.folder.rglob("*.png") if path.is_file()] == ["a.png"]
+
+
+def test_what_an_archive_unpacks_to_needs_room_like_what_is_uploaded(tmp_path: Path) -> None:
+    folder = tmp_path / "served"
+    batch = Batch(folder / "batch", Uploads(folder, replace(PUBLIC, stored_megabytes=6)).room)
+    zeros = tmp_path / "zeros.zip"
+    with zipfile.ZipFile(zeros, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"{number}.jpg", bytes(2_000_000))
+    assert zeros.stat().st_size < 20_000
+    [sentence] = take(batch, [Upload(zeros, "zeros.zip"), *dropped(tmp_path, a__png=png(1))], PUBLIC)
+    assert "no room for more pictures at the moment: zeros.zip/3.jpg and what came after" in sentence
+    assert names(batch) == ["zeros.zip/0.jpg", "zeros.zip/1.jpg", "zeros.zip/2.jpg"]
+    assert sum(path.stat().st_size for path in folder.rglob("*.jpg")) == 6_000_000
+    for kind in ("JSONL", "ImageFolder"):
+        assert "no room for this download at the moment" in download(kind, batch)[0]
+
+
+def test_of_an_archive_with_far_too_many_pictures_not_all_are_looked_at(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many_intake, "_LEFT_OUT", 3)
+    archive = packed(tmp_path / "x.zip", **{f"{number}__png": png(number) for number in range(9)})
+    looked, told = take(batch, [archive], replace(OWN, pictures=2))
+    assert looked == "x.zip must hold fewer pictures: when 3 had found no place, nobody looked for more."
+    assert "x.zip/2.png and 2 more had to be left out" in told
+
+
+def test_neither_the_end_of_the_upload_nor_a_download_makes_a_picture_younger(
+    batch: Batch, tmp_path: Path, desk: Desk, asked: Asked
+) -> None:
+    [upload] = dropped(tmp_path, a__png=png(1))
+    take(batch, [upload], OWN)
+    before = (batch.folder / "pictures" / "a.png").stat().st_ctime_ns
+    finish(batch, desk, asked)
+    upload.path.unlink()
+    write_download(batch, "ImageFolder")
+    assert (batch.folder / "pictures" / "a.png").stat().st_ctime_ns == before
 
 
 # The run

@@ -29,11 +29,11 @@ _PER_FOLDER: Final = 1000
 _OURS: Final = re.compile(rf"\d{{9,}}-[0-9a-f]{{16}}\.\w+|\.\d{{9,}}-.*{re.escape(UNFINISHED)}")
 
 
-def write_imagefolder(records: Records, out: Path, *, below: str | Path = "") -> int:
+def write_imagefolder(records: Records, out: Path, *, below: str | Path = "", link: bool = True) -> int:
     """Returns how many pictures that have a caption are left out: they are gone, or have changed since.
 
-    The records' paths start from the folder `below`. Raises DataError when `out` holds other things or cannot be
-    written; it then loads as it did before.
+    The records' paths start from the folder `below`; without `link` pictures are always copied. Raises DataError when
+    `out` holds other things or cannot be written; it then loads as it did before.
     """
     own_folder(out, "imagefolder")
     left_out = 0
@@ -42,7 +42,7 @@ def write_imagefolder(records: Records, out: Path, *, below: str | Path = "") ->
             if record["caption"] is None:
                 continue
             name = _name(number, record)
-            if place_picture(record, out / name, below=below):
+            if place_picture(record, out / name, below=below, link=link):
                 metadata.write(json.dumps(_row(name, record), ensure_ascii=False).encode() + b"\n")
             else:
                 left_out += 1

@@ -41,10 +41,10 @@ def picture_of(record: Row, *, below: str | Path = "") -> bytes | None:
     return content if hashlib.sha256(content).hexdigest()[:16] == record["digest"] else None
 
 
-def place_picture(record: Row, target: Path, *, below: str | Path = "") -> bool:
+def place_picture(record: Row, target: Path, *, below: str | Path = "", link: bool = True) -> bool:
     """Link or copy a record's picture to `target`, if it is not there already; whether it could be had.
 
-    The record's path starts from the folder `below`.
+    The record's path starts from the folder `below`. Without `link` it is always copied.
     """
     with told(target):
         if target.exists():
@@ -53,10 +53,17 @@ def place_picture(record: Row, target: Path, *, below: str | Path = "") -> bool:
         if content is None:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(os.path.realpath(os.path.join(below, record["path"])), target)
-        except OSError:  # on another disk, inside an archive, or no links here
+        if not (link and _link(os.path.join(below, record["path"]), target)):
             write_whole(target, content)
+    return True
+
+
+def _link(source: str, target: Path) -> bool:
+    """Whether a link could be made; not to another disk, nor into an archive."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        return False
     return True
 
 
