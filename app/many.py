@@ -42,6 +42,8 @@ batch => [batch, confirm("Remove all pictures and captions from this page? What 
 """
 # Runs of different visitors take turns, some pictures at a time; more visitors wait.
 _RUNS_AT_A_TIME: Final = 4
+# When Gradio has forgotten the session.
+_GONE: Final = "Your pictures are no longer here; drop them again."
 # Seconds between two looks at the gallery: the more cards, the longer a browser is busy with each.
 _PAUSE: Final = 0.3
 _PAUSE_PER_PICTURE: Final = 0.001
@@ -86,10 +88,10 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
     }
     came = files.upload(partial(take_uploads, limits), [batch, files], [files, sentences, *shown], **private)
     came.then(**running)
-    pressed = go.click(press, batch, shown, queue=False, trigger_mode="multiple", **private)
+    pressed = go.click(press, batch, [sentences, *shown], queue=False, trigger_mode="multiple", **private)
     pressed.then(**running)
     # Not queued: a correction must not be lost because the page is busy.
-    gallery.submit(edit, batch, None, queue=False, trigger_mode="multiple", **private)
+    gallery.submit(edit, batch, sentences, queue=False, trigger_mode="multiple", **private)
     anew.click(
         begin_anew, [batch, gr.Checkbox(visible=False)], [sentences, link, *shown], js=_SURE, queue=False, **private
     )
@@ -157,17 +159,22 @@ def caption(
 def press(batch: Batch | None) -> tuple[Any, ...]:
     """Stop; or go on; or, where all is done, caption everything again that nobody corrected."""
     if batch is None:
-        return (gr.skip(),) * 5
+        return draw_sentences([_GONE]), *(gr.skip(),) * 5
     batch.wanted = not batch.wanted
     if batch.wanted and not batch.undone(1):
         batch.forget()
-    return _show(batch, pace(batch))
+    return gr.skip(), *_show(batch, pace(batch))
 
 
-def edit(batch: Batch | None, edited: gr.EventData) -> None:
-    """Keep a corrected caption."""
-    if batch is not None:
+def edit(batch: Batch | None, edited: gr.EventData) -> Any:
+    """Keep a corrected caption, or say why not."""
+    if batch is None:
+        return draw_sentences([_GONE])
+    try:
         batch.edit(int(edited.place), str(edited.text))
+    except (AttributeError, TypeError, ValueError, OverflowError):  # not from this page
+        return draw_sentences(["A correction must be a text and the place of its picture, but something else came."])
+    return gr.skip()
 
 
 def begin_anew(batch: Batch | None, sure: bool) -> tuple[Any, ...]:
@@ -181,13 +188,11 @@ def begin_anew(batch: Batch | None, sure: bool) -> tuple[Any, ...]:
 def download(kind: str, batch: Batch | None) -> tuple[Any, ...]:
     """Write the captions in one of the kinds, and hand them out."""
     if batch is None:
-        return gr.skip(), gr.skip()
+        return draw_sentences([_GONE]), ""
     try:
         return gr.skip(), draw_download(write_download(batch, kind))
     except CaptionerError as error:
-        return draw_sentences([str(error).replace(str(batch.folder), "the download")]), ""
-    except FileNotFoundError:
-        return draw_sentences(["The pictures are no longer kept here; download JSONL or CSV, or drop them again."]), ""
+        return draw_sentences([str(error)]), ""
 
 
 def _show(batch: Batch, now: Pace) -> tuple[Any, ...]:

@@ -79,6 +79,8 @@ class Batch:
     """Whether captions are wanted; whoever captions ends after the pictures at hand when they are no more."""
     discarded: bool = False
     """Whether the visitor wants nothing of it any more."""
+    downloading: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a download is written, in the place of the one before."""
     _captioning: threading.Lock = field(default_factory=threading.Lock)
 
     @property

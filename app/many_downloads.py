@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from captioner.data.listing import Item
+from captioner.durable import told
 from captioner.errors import DataError
 from captioner.inference.formats.imagefolder import write_imagefolder
 from captioner.inference.formats.tables import write_csv
@@ -32,14 +33,23 @@ class Download(NamedTuple):
 
 
 def write_download(batch: Batch, kind: str) -> Download:
-    """Write the captions in one of `KINDS`, in place of the last download. Raises DataError where that cannot be."""
-    downloads = batch.folder / "downloads"
-    shutil.rmtree(downloads, ignore_errors=True)
+    """Write the captions in one of `KINDS`, in place of the last download of the kind.
+
+    One after the other. Raises DataError, which names no folder, where that cannot be.
+    """
     name, write = KINDS[kind]
-    _check_room(batch, 0)
-    target = downloads / secrets.token_urlsafe(8) / name  # a new address: no browser takes an old answer for it
-    target.parent.mkdir(parents=True)
-    return Download(target, write(batch, target))
+    downloads = batch.folder / "downloads" / name
+    with batch.downloading:
+        shutil.rmtree(downloads, ignore_errors=True)
+        _check_room(batch, 0)
+        target = downloads / secrets.token_urlsafe(8) / name  # a new address: no browser takes an old answer for it
+        try:
+            with told(target):
+                target.parent.mkdir(parents=True)
+                return Download(target, write(batch, target))
+        except DataError as error:
+            shutil.rmtree(downloads, ignore_errors=True)
+            raise DataError(str(error).replace(f"{target.parent}/", "")) from error
 
 
 def _jsonl(batch: Batch, target: Path) -> int:

@@ -98,7 +98,8 @@ def _caption(pictures: Sequence[Picture], batch: Batch, desk: Desk, asked: Asked
             picture.digest = picture.digest or _digest(source)
             if caption.text is not None and picture.thumbnail is None:
                 picture.thumbnail = _thumbnail(source, batch, desk)
-        picture.caption, picture.made_by, picture.done = caption, origin, True
+        picture.made_by = origin  # first: whoever downloads meanwhile takes what has a caption
+        picture.caption, picture.done = caption, True
 
 
 def _digest(path: Path) -> str | None:

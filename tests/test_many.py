@@ -8,14 +8,17 @@ import json
 import re
 import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from types import SimpleNamespace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import gradio as gr
 import pytest
@@ -27,8 +30,8 @@ from app import many_intake
 from app.desk import Asked, Desk
 from app.limits import OWN, PUBLIC
 from app.many import begin_anew, caption, download, edit, press, take_uploads, uploads
-from app.many_batch import Batch
-from app.many_downloads import write_download
+from app.many_batch import Batch, Picture
+from app.many_downloads import KINDS, write_download
 from app.many_drawing import draw_cards, draw_progress, draw_sentences, tell_progress
 from app.many_intake import Upload, take
 from app.many_run import TOGETHER, Pace, run
@@ -358,7 +361,7 @@ def test_downloads_hold_what_the_command_line_writes_for_the_same_pictures(
         assert len(folder.namelist()) == 4
 
 
-def test_a_correction_is_in_every_download_and_only_the_last_one_is_kept(
+def test_a_correction_is_in_every_download_and_only_the_last_of_each_kind_is_kept(
     batch: Batch, tmp_path: Path, desk: Desk, asked: Asked
 ) -> None:
     take(batch, [packed(tmp_path / "x.zip", **{"day/a__png": png(1)})], OWN)
@@ -370,7 +373,65 @@ def test_a_correction_is_in_every_download_and_only_the_last_one_is_kept(
         assert sidecars.read("x.zip/day/a.txt") == b"Two hens.\n"
     with zipfile.ZipFile(write_download(batch, "ImageFolder").path) as folder:
         assert json.loads(folder.read("metadata.jsonl"))["caption"] == "Two hens."
-    assert [path.name for path in (batch.folder / "downloads").rglob("*.*")] == ["imagefolder.zip"]
+    write_download(batch, "ImageFolder")
+    kept = sorted(path.name for path in (batch.folder / "downloads").rglob("*") if path.is_file())
+    assert kept == ["captions.csv", "captions.jsonl", "captions.zip", "imagefolder.zip"]
+
+
+def test_downloads_pressed_at_once_are_written_one_after_the_other(
+    batch: Batch, tmp_path: Path, desk: Desk, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(batch, dropped(tmp_path, a__png=png(1)), OWN)
+    finish(batch, desk, asked)
+    writing, most = 0, 0
+
+    def write(_: Batch, target: Path) -> int:
+        nonlocal writing, most
+        writing += 1
+        most = max(most, writing)
+        time.sleep(0.02)
+        target.write_bytes(b"")
+        writing -= 1
+        return 0
+
+    monkeypatch.setitem(KINDS, "CSV", ("captions.csv", write))
+    with ThreadPoolExecutor(3) as pressing:
+        written = list(pressing.map(partial(write_download, batch), ["CSV"] * 3))
+    assert most == 1
+    assert [each.path.exists() for each in written].count(True) == 1
+
+
+def test_a_disk_that_is_full_at_a_download_is_a_sentence_without_a_path(
+    batch: Batch, tmp_path: Path, desk: Desk, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(batch, dropped(tmp_path, a__png=png(1)), OWN)
+    finish(batch, desk, asked)
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    monkeypatch.setitem(KINDS, "JSONL", ("captions.jsonl", fail))
+    for kind, name in (("Text files", "captions.zip"), ("JSONL", "captions.jsonl")):
+        sentence, link = download(kind, batch)
+        assert f"{name} cannot be written (No space left on device); make room" in sentence
+        assert str(tmp_path) not in sentence
+        assert link == ""
+
+
+def test_a_download_while_captions_come_finds_no_picture_half_told(
+    batch: Batch, tmp_path: Path, desk: Desk, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(batch, dropped(tmp_path, a__png=png(1)), OWN)
+    told: list[int] = []
+
+    def look_after(picture: Picture, name: str, value: object) -> None:
+        object.__setattr__(picture, name, value)
+        told.append(len(batch.records()))
+
+    monkeypatch.setattr(Picture, "__setattr__", look_after, raising=False)
+    finish(batch, desk, asked)
+    assert told[-1] == 1
 
 
 def test_pictures_that_are_no_longer_kept_are_told_to_be_missing(
@@ -448,13 +509,12 @@ def test_a_wish_that_cannot_be_granted_is_a_sentence_and_nothing_is_lost(
 
 def test_the_button_stops_goes_on_and_captions_again(batch: Batch, tmp_path: Path, desk: Desk) -> None:
     take(batch, dropped(tmp_path, a__png=png(1)), OWN)
-    assert press(batch)[3].value == "Go on"
-    assert press(batch)[3].value == "Stop"
+    assert press(batch)[4].value == "Go on"
+    assert press(batch)[4].value == "Stop"
     *_, last = caption(desk, batch, "m", "", "", "", 8)
     assert last[3].value == "Caption again"
-    assert press(batch)[3].value == "Stop"
+    assert press(batch)[4].value == "Stop"
     assert batch.done == 0
-    assert len(press(None)) == len(press(batch))
 
 
 def test_whoever_begins_anew_and_is_sure_has_no_pictures_left_on_the_server(
@@ -488,9 +548,22 @@ def test_the_first_pictures_make_a_batch_in_the_folder_of_uploads(
     assert batch.folder.is_relative_to(tmp_path)
     assert names(batch) == ["a.png", "b.png"]
     assert batch.wanted
-    edit(None, gr.EventData(None, {"place": 0, "text": "x"}))
     assert next(caption(desk, None, "m", "", "", "", 8)) == (gr.skip(),) * 5
-    assert download("CSV", None) == (gr.skip(), gr.skip())
+
+
+def test_whose_session_is_over_is_told_so_whatever_is_pressed_or_corrected(batch: Batch) -> None:
+    assert len(press(None)) == len(press(batch))
+    correction = gr.EventData(None, {"place": 0, "text": "x"})
+    for sentence in (press(None)[0], edit(None, correction), download("CSV", None)[0]):
+        assert "Your pictures are no longer here; drop them again." in sentence
+    assert edit(batch, correction) == gr.skip()
+
+
+@pytest.mark.parametrize(
+    "forged", [None, {}, {"place": "x", "text": ""}, {"place": None, "text": ""}, {"place": 1e999}]
+)
+def test_a_forged_correction_is_a_sentence(batch: Batch, forged: Any) -> None:
+    assert "A correction must be a text and the place of its picture" in edit(batch, gr.EventData(None, forged))
 
 
 # In a browser
