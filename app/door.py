@@ -45,6 +45,14 @@ _MEGABYTE = 1_000_000
 _QUESTION_MEGABYTES = 5
 _READING = ("GET", "HEAD", "OPTIONS")
 _UPLOAD = "/gradio_api/upload"
+_TOOLS = "/gradio_api/mcp"
+# All that the page, programs and language models send to. Gradio has more: recordings that stay in the system's
+# temporary folder, functions of components, streams, an editor of the page.
+_OPEN = ("/login", _UPLOAD, *(f"/gradio_api/{name}" for name in ("queue/join", "cancel", "reset")))
+_OPEN_BELOW = (*(f"/gradio_api/{name}/" for name in ("call", "run", "api")), f"{_TOOLS}/")
+# Read by none of them: files under an older address, which fetches from anywhere, what another host answers, streams,
+# and copies of a session's contents that would stay on disk.
+_CLOSED = tuple(f"/gradio_api/{name}" for name in ("file/", "proxy=", "stream/", "deep_link"))
 # Open as long as its page is, and nothing is lost when it ends.
 _HEARTBEAT = "/gradio_api/heartbeat/"
 _SECONDS_OF_QUIET = 0.5
@@ -53,6 +61,9 @@ _SECONDS_OF_QUIET = 0.5
 class _Refusal(NamedTuple):
     status: int
     sentence: str
+
+
+_NOTHING = _Refusal(404, "There is nothing here.")
 
 
 class Door:
@@ -117,8 +128,12 @@ class Door:
             )
         if FILE in path and not self.uploads.holds(path.partition(FILE)[2]):
             return _Refusal(403, "Only files that were sent here can be had.")
+        if path.startswith(_CLOSED):
+            return _NOTHING
         if scope["method"] in _READING:
             return None
+        if not f"{path}/".startswith(_OPEN_BELOW) and path.removesuffix("/") not in _OPEN:
+            return _NOTHING
         if not _from_here(headers):
             return _Refusal(403, "Another site may not use this page in your name.")
         if self.closing:

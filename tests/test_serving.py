@@ -218,7 +218,7 @@ PROBES = [
 @pytest.mark.parametrize("path", [path for _, path in PROBES], ids=[story for story, _ in PROBES])
 def test_a_path_leads_to_no_file_but_an_upload(served: Served, path: str) -> None:
     [uploads] = served.uploads.glob("captioner-*")
-    for route in ("gradio_api/file=", "file="):
+    for route in ("gradio_api/file=", "file=", "gradio_api/file/", "file/"):
         status, told, _ = raw(served.address, route + path.replace("{uploads}", str(uploads)))
         assert status in (403, 404)
         assert "root:" not in told
@@ -252,6 +252,26 @@ def test_nothing_else_leads_out(address: str, story: str, path: str) -> None:
     assert status < 500, story
     assert "root:" not in told
     assert "captions.example" not in sent_to
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("process_recording", "component_server", "component_server/", "stream/x", "stream/x/close"),
+        *("vibe-edit", "undo-vibe-edit/", "vibe-code", "vibe-starter-queries", "run-history/connect"),
+        *("nowhere", "uploads", "queue/join/x"),
+    ],
+)
+def test_nothing_is_sent_but_where_the_page_and_programs_send(address: str, path: str) -> None:
+    reply = httpx.post(f"{address}gradio_api/{path}", files={"files": ("x.webm", b"x")}, trust_env=False)
+    assert (reply.status_code, reply.json()) == (404, {"detail": "There is nothing here."})
+
+
+def test_no_session_s_contents_are_written_down(served: Served) -> None:
+    """As deep links, which are kept for ever; nor are streams, or another host's answers, to be had."""
+    for path in ("deep_link", "deep_link?session_hash=upload", "stream/x/1/2/playlist.m3u8", "proxy=https://x.example"):
+        assert raw(served.address, f"gradio_api/{path}").told == '{"detail":"There is nothing here."}'
+    assert list(served.uploads.rglob("deep_links")) == []
 
 
 def test_no_part_of_the_page_reads_the_machine_s_files_or_loads_another_page(address: str) -> None:
@@ -635,7 +655,7 @@ class Asking:
     def __init__(self, door: Door) -> None:
         self.door = door
         self.asked, self.may = asyncio.Event(), asyncio.Event()
-        app = door.before(Starlette(routes=[Route("/slow", self.slow, methods=["POST"])]))
+        app = door.before(Starlette(routes=[Route("/gradio_api/call/slow", self.slow, methods=["POST"])]))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
     async def slow(self, _request: Request) -> PlainTextResponse:
@@ -647,12 +667,12 @@ class Asking:
 def test_what_runs_is_finished_before_the_end_and_nobody_new_is_let_in() -> None:
     async def story() -> None:
         asking = Asking(Door(Uploads(Path(), OWN), OWN, login=False))
-        waiting = asyncio.create_task(asking.client.post("/slow"))
+        waiting = asyncio.create_task(asking.client.post("/gradio_api/call/slow"))
         await asking.asked.wait()
         draining = asyncio.create_task(asyncio.to_thread(asking.door.drain, seconds=30))
         while not asking.door.closing:
             await asyncio.sleep(0.01)
-        refused = await asking.client.post("/slow")
+        refused = await asking.client.post("/gradio_api/call/slow")
         assert (refused.status_code, refused.json()["detail"][:24]) == (503, "This page is being ended")
         assert not draining.done()
         asking.may.set()
@@ -666,7 +686,7 @@ def test_what_runs_is_finished_before_the_end_and_nobody_new_is_let_in() -> None
 def test_what_takes_too_long_is_not_waited_for() -> None:
     async def story() -> None:
         asking = Asking(Door(Uploads(Path(), OWN), OWN, login=False))
-        waiting = asyncio.create_task(asking.client.post("/slow"))
+        waiting = asyncio.create_task(asking.client.post("/gradio_api/call/slow"))
         await asking.asked.wait()
         assert await asyncio.to_thread(asking.door.drain, seconds=0.05) is False
         asking.may.set()
