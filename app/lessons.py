@@ -4,13 +4,14 @@
     pictures/        dog-3f2a81bc9d4e5f60.jpg: the visitor's name for it, then the beginning of its content's SHA-256
     .waiting/        pictures that came and nobody has corrected yet, listed in .waiting.jsonl
     .removed/        those that were removed last, listed in .removed.jsonl
+    .splits.json     the split of each picture that was ever kept, by the beginning of its content's SHA-256
 
 Every change is on the disk when its method returns. Several pages, and several servers, may change it at once: each
 change reads what there is and writes it anew while the others wait, so of two edits of one picture the last stays, and
 of two pictures both.
 
-Each picture gets its split when it is first kept, and has it for good: from those in `test` no model made here has
-learnt, also not the one that the next teaching begins with.
+Each picture gets its split when it is first kept, and has it for good, also when it is removed and comes again: from
+those in `test` no model made here has learnt, also not the one that the next teaching begins with.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from captioner.data.captions import LONGEST_WORD, Limits, check
 from captioner.data.images import read_file
@@ -52,7 +53,7 @@ class Lesson:
     name: str
     """Its path below the folder, with slashes; it changes when the picture is kept, removed or put back."""
     captions: tuple[str, ...]
-    """While it waits: what a model suggests."""
+    """While it waits: what a model suggests, or a person has begun to write."""
     split: Split | None = None
     """None until it is kept."""
 
@@ -82,24 +83,23 @@ class Lessons:
         """Where its file is."""
         return self.folder / lesson.name
 
-    def find(self, name: str) -> Lesson | None:
-        """The lesson of that name, kept or waiting; None where there is none any more."""
-        return next((lesson for lesson in (*self.kept(), *self.waiting()) if lesson.name == name), None)
-
     def wait(self, path: Path, name: str, suggestion: str) -> Lesson:
         """Take a picture in that a person is to correct; one that is here already stays as it is.
 
         `name` is what the visitor calls it. Raises ImageError when it cannot be read, DataError when the folder cannot
         be written.
         """
-        return self._take(path, name, (suggestion,) if suggestion else (), ".waiting")
-
-    def add(self, path: Path, name: str, captions: Sequence[str]) -> Lesson:
-        """Keep a picture with its captions; of one that is kept already the captions change.
-
-        Raises ImageError, and DataError as in `keep`.
-        """
-        return self._take(path, name, checked(captions), "pictures")
+        content = read_file(path, name=name)
+        own_name = harmless(name, content)
+        with self._alone():
+            own_folder(self.folder, "lessons")
+            if (same := self._same(own_name)) is not None:
+                return same
+            lesson = Lesson(f".waiting/{own_name}", (suggestion,) if suggestion else ())
+            with told(self.folder):
+                self.picture(lesson).parent.mkdir(exist_ok=True)
+            write_whole(self.picture(lesson), content)
+            return self._put(lesson, ".waiting")
 
     def keep(self, name: str, captions: Sequence[str]) -> Lesson:
         """Keep a waiting picture, or change the captions of one that is kept.
@@ -112,33 +112,34 @@ class Lessons:
             lesson = self._found(name, "pictures", ".waiting")
             return self._put(replace(lesson, captions=given), "pictures")
 
+    def draft(self, name: str, captions: Sequence[str]) -> Lesson:
+        """Remember what a person has begun to write: of a waiting picture as it is, of a kept one as its captions.
+
+        Raises DataError as `keep` does; while the picture waits, any caption will do.
+        """
+        with self._alone():
+            lesson = self._found(name, "pictures", ".waiting")
+            shelf = _shelf_of(lesson)
+            begun = tuple(caption for caption in captions if caption.strip())
+            return self._put(replace(lesson, captions=begun if shelf == ".waiting" else checked(captions)), shelf)
+
     def remove(self, name: str) -> Lesson:
         """Take a picture out; `put_back` undoes it. Raises DataError when it is gone or nothing can be written."""
         with self._alone():
             return self._put(self._found(name, "pictures", ".waiting"), ".removed")
 
     def put_back(self, name: str) -> Lesson:
-        """Undo the removal of a picture, by the name that `remove` gave it. Raises DataError as `remove` does."""
+        """Undo the removal of a picture, by the name that `remove` gave it.
+
+        Raises DataError as `remove` does, and when the picture has come again: its captions are newer.
+        """
         with self._alone():
+            if (same := self._same(name)) is not None:
+                raise DataError(
+                    f"A picture is put back where it is missing, but {same.title} is here already; leave it."
+                )
             lesson = self._found(name, ".removed")
             return self._put(lesson, "pictures" if lesson.split else ".waiting")
-
-    def _take(self, path: Path, name: str, captions: tuple[str, ...], shelf: Shelf) -> Lesson:
-        content = read_file(path, name=name)
-        own_name = harmless(name, content)
-        with self._alone():
-            own_folder(self.folder, "lessons")
-            digest = own_name.rpartition("-")[2].partition(".")[0]
-            # The same content is the same picture, whatever it is called now.
-            here = (*self._listed("pictures"), *self.waiting())
-            same = next((lesson for lesson in here if f"-{digest}." in lesson.name), None)
-            if same is not None:
-                return self._put(replace(same, captions=captions), "pictures") if shelf == "pictures" else same
-            lesson = Lesson(f"{shelf}/{own_name}", captions)
-            with told(self.folder):
-                self.picture(lesson).parent.mkdir(exist_ok=True)
-            write_whole(self.picture(lesson), content)
-            return self._put(lesson, shelf)
 
     def _put(self, lesson: Lesson, shelf: Shelf) -> Lesson:
         """The lesson on a shelf, in place of itself where it stands there already, and on no other.
@@ -149,11 +150,13 @@ class Lessons:
         places = [place for place, other in enumerate(kept) if other.name == lesson.name]
         on_shelf = lesson if places else self._renamed(lesson, shelf)
         if shelf == "pictures" and on_shelf.split is None:
-            on_shelf = replace(on_shelf, split=next_split(kept))
+            on_shelf = replace(on_shelf, split=self._remembered().get(self._digest(lesson)) or next_split(kept))
         if places:
             kept[places[0]] = on_shelf
         else:
             kept = [*(other for other in kept if other.name != on_shelf.name), on_shelf]
+        if on_shelf.split is not None:
+            self._remember(self._digest(lesson), on_shelf.split)
         if self.picture(on_shelf) != before:
             _link(before, self.picture(on_shelf))
         self._write(shelf, kept[-_REMOVED:] if shelf == ".removed" else kept)
@@ -164,6 +167,34 @@ class Lessons:
             self._write(source, [other for other in self._listed(source) if other.name != lesson.name])
             before.unlink(missing_ok=True)
         return on_shelf
+
+    def _digest(self, lesson: Lesson) -> str:
+        with told(self.picture(lesson)):
+            return _digest(self.picture(lesson).read_bytes())
+
+    def _remembered(self) -> dict[str, Split]:
+        """The split of each picture that was ever kept, by its content's digest. Raises DataError when damaged."""
+        file = self.folder / ".splits.json"
+        try:
+            with told(file):
+                splits: dict[str, Split] = json.loads(file.read_bytes()) if file.exists() else {}
+            if not set(splits.values()) <= set(get_args(Split)):
+                raise ValueError(splits)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise DataError(
+                f"{file.name} must hold the split of each picture, but it is damaged; delete it."
+            ) from error
+        return splits
+
+    def _remember(self, digest: str, split: Split) -> None:
+        splits = self._remembered()
+        if splits.get(digest) != split:
+            write_whole(self.folder / ".splits.json", json.dumps(splits | {digest: split}, indent=0) + "\n")
+
+    def _same(self, name: str) -> Lesson | None:
+        """The picture of that content, kept or waiting: the same one, whatever it is called now."""
+        here = (*self._listed("pictures"), *self.waiting())
+        return next((lesson for lesson in here if _identity(lesson.name) == _identity(name)), None)
 
     @staticmethod
     def _renamed(lesson: Lesson, shelf: Shelf) -> Lesson:
@@ -237,7 +268,18 @@ def harmless(name: str, content: bytes) -> str:
     """A file's name that tells a visitor's name for it, yet is a plain one everywhere, and this content's alone."""
     letters = re.sub(r"[^\w ]+", "-", PurePosixPath(name.replace("\\", "/")).stem)
     stem = letters.encode()[:_LONGEST_STEM].decode(errors="ignore").strip(" -_") or "picture"
-    return f"{stem}-{hashlib.sha256(content).hexdigest()[:_DIGITS]}{suffix_of(name)}"
+    return f"{stem}-{_digest(content)}{suffix_of(name)}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
+def _identity(name: str) -> str:
+    """The digest that `harmless` wrote into a name; the name itself where a person gave it."""
+    own = PurePosixPath(name)
+    marked = re.search(rf"-([0-9a-f]{{{_DIGITS}}})$", own.stem)
+    return own.name if marked is None else marked[1]
 
 
 def _link(before: Path, after: Path) -> None:

@@ -29,6 +29,7 @@ from captioner.errors import ConfigError
 from captioner.inference.captioner import Captioner
 from captioner.inference.teaching import News, is_at_work, latest
 from captioner.model.checkpoint import save_checkpoint
+from captioner.model.onnx_model import is_exported
 
 from .desk import Desk
 from .home import Home
@@ -101,8 +102,8 @@ class Retraining:
     def start(self, model: str, lessons: Lessons) -> None:
         """Let a model of the desk learn from the lessons.
 
-        Raises ConfigError when there are too few, or a teaching whose model was not judged yet; DataError or
-        CheckpointError when nothing can be written.
+        Raises ConfigError when there are too few, the model is an exported one, or a teaching's model was not judged
+        yet; DataError or CheckpointError when nothing can be written.
         """
         pictures = len(lessons.kept())
         if pictures < LEAST_PICTURES:
@@ -110,6 +111,11 @@ class Retraining:
                 f"A model must be taught with {LEAST_PICTURES} pictures or more, but {pictures} are kept; keep more."
             )
         captioner = self._desk.captioner(model)
+        if captioner.folder is not None and is_exported(captioner.folder):
+            raise ConfigError(
+                f"A model that learns must have its weights, but {model} is an exported one; choose the model that it "
+                "was made from."
+            )
         with self._alone():
             if self._asked() is not None:
                 raise ConfigError("One model can be taught at a time; accept or discard what was taught before.")
@@ -168,7 +174,9 @@ class Retraining:
             if self._state() != "done":
                 raise ConfigError("There must be a model that has learnt all it was to, but there is none; teach one.")
             if name in self._desk.models:
-                raise ConfigError(f"A new model needs a name of its own, but there is one called {name!r}.")
+                raise ConfigError(
+                    f"A new model needs a name of its own, but there is one called {name!r}; choose another."
+                )
             target = self._home.new_model(name)
             device = str(self._desk.captioner(self._desk.models[0]).model.device)
             with told(target):
@@ -260,7 +268,8 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of the whole lines."""
+    """The objects of the whole lines; a damaged one is passed over, for the teaching does not depend on it."""
     with contextlib.suppress(OSError):
         for line in path.read_bytes().split(b"\n")[:-1]:
-            yield json.loads(line)
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)

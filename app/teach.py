@@ -84,8 +84,8 @@ class Shown(NamedTuple):
     timer: Any
 
 
-def teach_tab(desk: Desk, model: gr.Dropdown, home: Home, page: gr.Blocks) -> Lessons:
-    """Lay out the components and say what happens -> the collection, for other tabs to add to; `model` suggests."""
+def teach_tab(desk: Desk, model: gr.Dropdown, home: Home, page: gr.Blocks) -> None:
+    """Lay out the components and say what happens; `model` suggests."""
     lessons = Lessons(home.collection)
     retraining = Retraining(home, desk)
     with gr.Row(elem_id="teach-tab", equal_height=False):
@@ -97,11 +97,10 @@ def teach_tab(desk: Desk, model: gr.Dropdown, home: Home, page: gr.Blocks) -> Le
     # How many are kept decides whether a model can be taught.
     collection.kept.change(**begin)
     page.load(partial(_offered, desk, retraining), None, model, show_progress="hidden", api_visibility="private")
-    return lessons
 
 
 def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blocks) -> View:
-    current, shown = gr.State(), gr.State(SHOWN)
+    current, shown, given = gr.State(), gr.State(SHOWN), gr.State("")
     told = gr.HTML(js_on_load=_CHOOSE, apply_default_css=False, elem_id="teach-told")
     with gr.Column(visible=False, elem_id="teach-lesson") as lesson:
         picture = gr.HTML(js_on_load=_KEYS, apply_default_css=False, elem_id="teach-picture")
@@ -130,8 +129,9 @@ def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blo
     )
     upload.preprocess = uploads  # type: ignore[assignment, method-assign]
     kept = gr.HTML(js_on_load=_CHOOSE, apply_default_css=False, elem_id="teach-kept", render=False)
-    components = View(current, shown, lesson, picture, captions, new_words, told, kept)
+    components = View(current, shown, given, lesson, picture, captions, new_words, told, kept)
     here, outputs = [model, current, shown], list(components)
+    written = [*here, given, captions]
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     # Not queued: what a person writes must not be lost because the page is busy.
     at_once: dict[str, Any] = {"queue": False, **quietly}
@@ -141,12 +141,12 @@ def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blo
     gr.on([captions.submit, keep.click], _sentences(correcting.keep), [*here, captions], outputs, **at_once).then(
         **focus
     )
-    skip.click(_sentences(correcting.skip), here, outputs, **at_once).then(**focus)
-    back.click(_sentences(correcting.back), here, outputs, **at_once).then(**focus)
-    remove.click(_sentences(_remove_current(correcting)), here, outputs, **at_once).then(**focus)
+    skip.click(_sentences(correcting.skip), written, outputs, **at_once).then(**focus)
+    back.click(_sentences(correcting.back), written, outputs, **at_once).then(**focus)
+    remove.click(_sentences(_remove_current(correcting)), written, outputs, **at_once).then(**focus)
     for drawing in (kept, told):
-        drawing.click(_choosing(correcting), here, outputs, **at_once).then(**focus)
-    captions.input(correcting.new_words, [model, captions], new_words, trigger_mode="always_last", **at_once)
+        drawing.click(_choosing(correcting), written, outputs, **at_once).then(**focus)
+    captions.input(_new_words(correcting), [model, captions], new_words, trigger_mode="always_last", **at_once)
     page.load(_sentences(correcting.look), [model], outputs, **at_once)
     return components
 
@@ -164,17 +164,27 @@ def _sentences(step: Callable[..., View]) -> Callable[..., View]:
     return told
 
 
-def _remove_current(correcting: Correcting) -> Callable[[str, str | None, int], View]:
-    def remove(model: str, current: str | None, shown: int) -> View:
-        return UNCHANGED if current is None else correcting.remove(model, current, shown, current)
+def _new_words(correcting: Correcting) -> Callable[[str, str], str]:
+    def new_words(model: str, text: str) -> str:
+        try:
+            return correcting.new_words(model, text)
+        except CaptionerError as error:
+            return draw_wrong(str(error))
+
+    return new_words
+
+
+def _remove_current(correcting: Correcting) -> Callable[[str, str | None, int, str, str], View]:
+    def remove(model: str, current: str | None, shown: int, given: str, text: str) -> View:
+        return UNCHANGED if current is None else correcting.remove(model, current, shown, given, text, current)
 
     return remove
 
 
-def _choosing(correcting: Correcting) -> Callable[[str, str | None, int, gr.EventData], View]:
-    def choose(model: str, current: str | None, shown: int, chosen: gr.EventData) -> View:
+def _choosing(correcting: Correcting) -> Callable[[str, str | None, int, str, str, gr.EventData], View]:
+    def choose(model: str, current: str | None, shown: int, given: str, text: str, chosen: gr.EventData) -> View:
         pressed = (str(chosen.action), str(chosen.name))
-        return _sentences(correcting.choose)(model, current, shown, *pressed)
+        return _sentences(correcting.choose)(model, current, shown, given, text, *pressed)
 
     return choose
 

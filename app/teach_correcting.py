@@ -5,6 +5,7 @@ The pictures stand in a line: those kept, then those that wait. One of them is c
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import gradio as gr
 
 from captioner.data.images import printable
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, DataError, ImageError
 
 from .desk import Asked, Desk
 from .lessons import Lesson, Lessons
@@ -33,6 +34,8 @@ class View(NamedTuple):
     """The name of the current lesson; None for none."""
     shown: Any
     """How many kept pictures are listed."""
+    given: Any
+    """What stood in the box before the person wrote."""
     lesson: Any
     """Whether there is one to correct."""
     picture: Any
@@ -59,12 +62,11 @@ class Correcting:
         lesson = found or (waiting[0] if waiting else None)
         listed = draw_kept(self.lessons, kept, shown=shown)
         if lesson is None:
-            return View(None, shown, gr.update(visible=False), "", "", "", told, listed)
+            return View(None, shown, "", gr.update(visible=False), "", "", "", told, listed)
         text = "\n".join(lesson.captions)
         picture = draw_lesson(self.lessons, lesson, waiting=len(waiting))
-        return View(
-            lesson.name, shown, gr.update(visible=True), picture, text, self.new_words(model, text), told, listed
-        )
+        new_words = self.new_words(model, text)
+        return View(lesson.name, shown, text, gr.update(visible=True), picture, text, new_words, told, listed)
 
     def new_words(self, model: str, text: str) -> str:
         """Which words of captions the model does not know."""
@@ -96,8 +98,11 @@ class Correcting:
             if caption.error is not None and caption.error_kind != "no caption":
                 wrong.append(caption.error.replace(str(upload.path), printable(upload.name)))
                 continue
-            self.lessons.wait(upload.path, upload.name, caption.text or "")
-            taken += 1
+            try:
+                self.lessons.wait(upload.path, upload.name, caption.text or "")
+                taken += 1
+            except ImageError as error:
+                wrong.append(str(error))
         return taken
 
     def keep(self, model: str, current: str | None, shown: int, text: str) -> View:
@@ -108,16 +113,21 @@ class Correcting:
         kept = self.lessons.keep(current, text.splitlines())
         return self.look(model, following, shown, draw_told(f"Kept: {kept.captions[0]}"))
 
-    def skip(self, model: str, current: str | None, shown: int) -> View:
-        """Go on without keeping; after the last comes the first that waits."""
+    def skip(self, model: str, current: str | None, shown: int, given: str, text: str) -> View:
+        """Go on without keeping; after the last comes the first that waits. Raises DataError as `Lessons.draft`."""
+        self._draft(current, given, text)
         return self.look(model, self._beside(current, 1), shown)
 
-    def back(self, model: str, current: str | None, shown: int) -> View:
-        """Go back to the one before in line, which may be one that is kept."""
+    def back(self, model: str, current: str | None, shown: int, given: str, text: str) -> View:
+        """Go back to the one before in line, which may be one that is kept. Raises DataError as `Lessons.draft`."""
+        self._draft(current, given, text)
         return self.look(model, self._beside(current, -1) or current, shown)
 
-    def remove(self, model: str, current: str | None, shown: int, name: str) -> View:
+    def remove(self, model: str, current: str | None, shown: int, given: str, text: str, name: str) -> View:
         """Take one out; when it is the current one, the next is."""
+        if name == current:
+            with contextlib.suppress(DataError):  # what is of no use does not hinder its removal
+                self._draft(current, given, text)
         following = self._beside(name, 1) if name == current else current
         removed = self.lessons.remove(name)
         told = draw_told(f"{removed.title} was removed.", undo=removed)
@@ -129,13 +139,16 @@ class Correcting:
         told = draw_told(f"{back.title} is back.")
         return self._keeping_text(self.look(model, current or back.name, shown, told), current)
 
-    def choose(self, model: str, current: str | None, shown: int, action: str, name: str) -> View:
+    def choose(
+        self, model: str, current: str | None, shown: int, given: str, text: str, action: str, name: str
+    ) -> View:
         """A button of a drawing was pressed. Raises as what it asks for."""
         match action:
             case "open":
+                self._draft(current, given, text)
                 return self.look(model, name, shown)
             case "remove":
-                return self.remove(model, current, shown, name)
+                return self.remove(model, current, shown, given, text, name)
             case "undo":
                 return self.undo(model, current, shown, name)
             case "more":
@@ -145,7 +158,14 @@ class Correcting:
     @staticmethod
     def _keeping_text(view: View, current: str | None) -> View:
         """Where the current lesson stays, what a person has written about it stays too."""
-        return view if view.current != current else view._replace(captions=gr.skip(), new_words=gr.skip())
+        if view.current != current:
+            return view
+        return view._replace(given=gr.skip(), captions=gr.skip(), new_words=gr.skip())
+
+    def _draft(self, current: str | None, given: str, text: str) -> None:
+        """What a person has written stays with its picture, though it was not kept."""
+        if current is not None and text.strip() and text != given:
+            self.lessons.draft(current, text.splitlines())
 
     def _beside(self, current: str | None, by: int) -> str | None:
         line: list[Lesson] = [*self.lessons.kept(), *self.lessons.waiting()]

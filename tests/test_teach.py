@@ -28,10 +28,11 @@ from app.many_intake import Upload
 from app.retraining import LEAST_PICTURES, Outcome, Retraining, Standing
 from app.teach_correcting import Correcting, View
 from app.teach_drawing import draw_kept, draw_new_words, draw_outcome, draw_standing, in_words
-from captioner.errors import ConfigError, DataError
+from captioner.errors import ConfigError, DataError, ImageError
 from captioner.inference.captioner import Captioner
 from captioner.inference.teaching import News, Telling, is_at_work, latest
 from captioner.model.captioning import CaptioningModel
+from captioner.model.onnx_model import DESCRIPTION
 from pipelines.teach import RECIPE
 from tests.served import serve
 
@@ -71,10 +72,14 @@ def drawing(folder: Path, number: int) -> Path:
     return path
 
 
+def add(lessons: Lessons, path: Path, name: str, captions: list[str]) -> Lesson:
+    return lessons.keep(lessons.wait(path, name, "").name, captions)
+
+
 def keep(lessons: Lessons, pictures: int, folder: Path) -> None:
     for number in range(pictures):
         said = ["A zebra runs here.", "two zebras in the snow"] if number % 2 == 0 else ["A brown dog runs", "a dog"]
-        lessons.add(drawing(folder, number), f"drawing {number}.png", said)
+        add(lessons, drawing(folder, number), f"drawing {number}.png", said)
 
 
 def until(happened: Callable[[], bool]) -> None:
@@ -108,7 +113,7 @@ def test_a_model_learns_new_words_though_its_process_is_killed_is_judged_and_acc
     steps = [each["step"] for each in retraining.standing().evaluations]
 
     # Another server goes on by itself, with the pictures of the beginning
-    lessons.add(drawing(tmp_path / "drawings", 99), "late.png", ["Too late for this time"])
+    add(lessons, drawing(tmp_path / "drawings", 99), "late.png", ["Too late for this time"])
     other = Retraining(home, desk)
     assert other.standing().state == "running"
     until(lambda: other.standing().state != "running")
@@ -184,6 +189,26 @@ def test_too_few_pictures_are_told_with_how_many_are_missing(home: Home, desk: D
     assert "Keep 7 more" in draw_standing(Standing("none"), pictures=3)
 
 
+def test_an_exported_model_cannot_be_taught(
+    home: Home, lessons: Lessons, model: CaptioningModel, tmp_path: Path
+) -> None:
+    keep(lessons, LEAST_PICTURES, tmp_path / "drawings")
+    (tmp_path / DESCRIPTION).touch()
+    with (
+        Desk({"fast": Captioner(model, folder=tmp_path)}) as desk,
+        pytest.raises(ConfigError, match="fast is an exported one; choose the model that it was made from"),
+    ):
+        Retraining(home, desk).start("fast", lessons)
+    assert not (home.folder / "teaching").exists()
+
+
+def test_a_damaged_line_of_the_figures_is_passed_over(home: Home, desk: Desk) -> None:
+    metrics = begun(home) / "training" / "metrics.jsonl"
+    metrics.parent.mkdir()
+    metrics.write_text('{"step": 1, "cider_d": 2.0}\n{"step": \n{"step": 3, "cider_d": 4.0}\n')
+    assert [each["step"] for each in Retraining(home, desk).standing().evaluations] == [1, 3]
+
+
 def test_the_recipe_lies_beside_the_pipelines() -> None:
     assert RECIPE.is_file()
 
@@ -227,7 +252,7 @@ def test_a_verdict_is_no_surer_than_its_pictures_allow(given: dict[str, Any], to
 
 
 def test_names_captions_and_model_words_are_escaped(lessons: Lessons, tmp_path: Path) -> None:
-    kept = lessons.add(drawing(tmp_path, 0), "<b>.png", ["a <script> dog"])
+    kept = add(lessons, drawing(tmp_path, 0), "<b>.png", ["a <script> dog"])
     assert "<script>" not in draw_kept(lessons, [kept], shown=6)
     example = {
         "image_id": kept.name,
@@ -287,27 +312,65 @@ def test_what_is_kept_is_followed_by_the_next_that_waits_and_then_by_nothing(
 
 def test_one_can_skip_go_back_to_what_was_kept_and_change_it(correcting: Correcting, tmp_path: Path) -> None:
     first = upload(correcting, tmp_path, 1, 2)[0].current
-    second = correcting.skip("default", first, 6)
+    second = correcting.skip("default", first, 6, "", "")
     assert "drawing 2" in second.picture
-    view = correcting.back("default", second.current, 6)
+    view = correcting.back("default", second.current, 6, "", "")
     assert view.current == first
     correcting.keep("default", first, 6, "A dog runs")
-    view = correcting.back("default", second.current, 6)
+    view = correcting.back("default", second.current, 6, "", "")
     assert view.captions == "A dog runs"
     correcting.keep("default", view.current, 6, "A dog sits")
     [kept] = correcting.lessons.kept()
     assert kept.captions == ("A dog sits",)
 
 
+def test_what_was_written_and_not_kept_stays_with_its_picture(correcting: Correcting, tmp_path: Path) -> None:
+    first = upload(correcting, tmp_path, 1, 2)[0]
+    second = correcting.skip("default", first.current, 6, first.given, "A dog\n\nhalf writ")
+    again = correcting.back("default", second.current, 6, second.given, "dog")
+    assert again.captions == again.given == "A dog\nhalf writ"
+    correcting.choose("default", again.current, 6, again.given, "A dog runs", "open", second.current)
+    assert [lesson.captions for lesson in correcting.lessons.waiting()] == [("A dog runs",), ("dog",)]
+
+
+def test_a_kept_picture_takes_what_was_written_or_one_is_told_why_not(correcting: Correcting, tmp_path: Path) -> None:
+    first = upload(correcting, tmp_path, 1, 2)[0]
+    correcting.keep("default", first.current, 6, "A dog runs")
+    [kept] = correcting.lessons.kept()
+    with pytest.raises(DataError, match="'dog' is not"):
+        correcting.skip("default", kept.name, 6, "A dog runs", "dog")
+    correcting.skip("default", kept.name, 6, "A dog runs", "A dog sits")
+    correcting.skip("default", kept.name, 6, "A dog runs", "A dog runs")  # untouched on a page that is behind
+    correcting.skip("default", kept.name, 6, "A dog sits", " ")
+    assert [lesson.captions for lesson in correcting.lessons.kept()] == [("A dog sits",)]
+
+
+def test_one_picture_that_cannot_be_taken_in_leaves_the_others(
+    correcting: Correcting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = Lessons.wait
+
+    def vanish(lessons: Lessons, path: Path, name: str, suggestion: str) -> Lesson:
+        if name == "drawing 1.png":
+            raise ImageError("drawing 1.png must be there, but it is gone; add it again.")
+        return wait(lessons, path, name, suggestion)
+
+    monkeypatch.setattr(Lessons, "wait", vanish)
+    last = upload(correcting, tmp_path, 1, 2)[-1]
+    assert "drawing 1.png must be there" in last.told
+    assert "1 picture is here" in last.told
+    assert [lesson.title for lesson in correcting.lessons.waiting()] == ["drawing 2"]
+
+
 def test_a_removal_can_be_undone_and_leaves_what_one_writes_meanwhile(correcting: Correcting, tmp_path: Path) -> None:
     first = upload(correcting, tmp_path, 1, 2)[0].current
     view = correcting.keep("default", first, 6, "A dog runs")
     [kept] = correcting.lessons.kept()
-    removed = correcting.choose("default", view.current, 6, "remove", kept.name)
+    removed = correcting.choose("default", view.current, 6, "", "", "remove", kept.name)
     assert "Nothing kept yet" in removed.kept
     assert removed.captions == gr.skip()
     [name] = re.findall('data-action="undo" data-name="([^"]+)"', removed.told)
-    back = correcting.choose("default", view.current, 6, "undo", name)
+    back = correcting.choose("default", view.current, 6, "", "", "undo", name)
     assert "1 picture, 1 caption" in back.kept
     assert back.captions == gr.skip()
 

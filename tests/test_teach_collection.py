@@ -32,6 +32,11 @@ def picture(folder: Path, name: str, shade: int = 0) -> Path:
     return path
 
 
+def add(lessons: Lessons, path: Path, name: str, captions: list[str]) -> Lesson:
+    """A picture that came and was corrected."""
+    return lessons.keep(lessons.wait(path, name, "").name, captions)
+
+
 def read(folder: Path) -> list[Row]:
     """What `captioner prepare` finds there."""
     place = Place(folder)
@@ -59,8 +64,8 @@ def test_what_waits_or_was_removed_is_no_part_of_what_prepare_reads(lessons: Les
 
 
 def test_one_picture_under_two_names_is_one_and_its_last_captions_stay(lessons: Lessons, tmp_path: Path) -> None:
-    lessons.add(picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
-    lessons.add(picture(tmp_path, "b.png"), "b.png", ["A dog sits"])
+    add(lessons, picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
+    add(lessons, picture(tmp_path, "b.png"), "b.png", ["A dog sits"])
     lessons.wait(picture(tmp_path, "c.png"), "c.png", "a cat")
     assert [(lesson.title, lesson.captions) for lesson in lessons.kept()] == [("a", ("A dog sits",))]
     assert lessons.waiting() == []
@@ -68,13 +73,13 @@ def test_one_picture_under_two_names_is_one_and_its_last_captions_stay(lessons: 
 
 def test_two_pictures_of_one_name_are_two(lessons: Lessons, tmp_path: Path) -> None:
     for shade in range(2):
-        lessons.add(picture(tmp_path, "a.png", shade), "a.png", ["A dog runs"])
+        add(lessons, picture(tmp_path, "a.png", shade), "a.png", ["A dog runs"])
     assert [lesson.title for lesson in lessons.kept()] == ["a", "a"]
     assert len({lesson.name for lesson in lessons.kept()}) == 2
 
 
 def test_what_is_removed_can_be_put_back_with_its_captions_and_split(lessons: Lessons, tmp_path: Path) -> None:
-    kept = lessons.add(picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
+    kept = add(lessons, picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
     removed = lessons.remove(kept.name)
     assert lessons.kept() == []
     assert lessons.put_back(removed.name) == kept
@@ -82,12 +87,42 @@ def test_what_is_removed_can_be_put_back_with_its_captions_and_split(lessons: Le
     assert lessons.picture(kept).is_file()
 
 
+def test_a_picture_that_comes_again_has_the_split_it_had(lessons: Lessons, tmp_path: Path) -> None:
+    first = add(lessons, picture(tmp_path, "0.png"), "0.png", ["A dog runs"])
+    for shade in range(1, 4):
+        add(lessons, picture(tmp_path, f"{shade}.png", shade), f"{shade}.png", ["A dog runs"])
+    lessons.remove(first.name)
+    add(lessons, picture(tmp_path, "4.png", 4), "4.png", ["A dog runs"])
+    for shade in range(5, 26):  # so many removals that the first can no longer be put back
+        lessons.remove(lessons.wait(picture(tmp_path, f"{shade}.png", shade), f"{shade}.png", "").name)
+    assert next_split(lessons.kept()) == "test"
+    again = add(Lessons(lessons.folder), picture(tmp_path, "renamed.png"), "renamed.png", ["A dog sits"])
+    assert (first.split, again.split) == ("train", "train")
+
+
+def test_a_picture_kept_before_splits_were_remembered_is_remembered_when_it_is_removed(
+    lessons: Lessons, tmp_path: Path
+) -> None:
+    kept = add(lessons, picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
+    (lessons.folder / ".splits.json").unlink()
+    lessons.remove(kept.name)
+    assert list(json.loads((lessons.folder / ".splits.json").read_text()).values()) == ["train"]
+
+
+def test_a_late_undo_does_not_overwrite_newer_captions(lessons: Lessons, tmp_path: Path) -> None:
+    removed = lessons.remove(add(lessons, picture(tmp_path, "a.png"), "a.png", ["A dog runs"]).name)
+    add(lessons, picture(tmp_path, "b.png"), "b.png", ["A dog sits"])
+    with pytest.raises(DataError, match="b is here already"):
+        lessons.put_back(removed.name)
+    assert [lesson.captions for lesson in lessons.kept()] == [("A dog sits",)]
+
+
 def test_of_two_pages_none_loses_what_the_other_keeps(lessons: Lessons, tmp_path: Path) -> None:
     def keep(page: int) -> None:
         own = Lessons(lessons.folder)
         for number in range(8):
             shade = 8 * page + number
-            own.add(picture(tmp_path, f"{shade}.png", shade), f"{shade}.png", ["A dog runs"])
+            add(own, picture(tmp_path, f"{shade}.png", shade), f"{shade}.png", ["A dog runs"])
 
     pages = [threading.Thread(target=keep, args=(page,)) for page in range(3)]
     for page in pages:
@@ -158,7 +193,7 @@ def test_a_picture_that_is_not_there_is_told_by_its_name(lessons: Lessons, tmp_p
 
 
 def test_a_line_that_a_person_broke_is_told_by_its_number(lessons: Lessons, tmp_path: Path) -> None:
-    lessons.add(picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
+    add(lessons, picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
     with (lessons.folder / "metadata.jsonl").open("a") as lines:
         lines.write("{}\n")
     with pytest.raises(DataError, match=r"Line 2 of metadata\.jsonl must be"):
@@ -166,11 +201,11 @@ def test_a_line_that_a_person_broke_is_told_by_its_number(lessons: Lessons, tmp_
 
 
 def test_a_line_that_a_person_wrote_is_kept(lessons: Lessons, tmp_path: Path) -> None:
-    lessons.add(picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
+    add(lessons, picture(tmp_path, "a.png"), "a.png", ["A dog runs"])
     picture(lessons.folder, "mine.png", 1)
     with (lessons.folder / "metadata.jsonl").open("a") as lines:
         lines.write(json.dumps({"file_name": "mine.png", "captions": ["A cat sits"]}) + "\n")
-    lessons.add(picture(tmp_path, "b.png", 2), "b.png", ["A bird flies"])
+    add(lessons, picture(tmp_path, "b.png", 2), "b.png", ["A bird flies"])
     lessons.keep("mine.png", ["A cat sleeps"])
     assert [lesson.captions[0] for lesson in lessons.kept()] == ["A dog runs", "A cat sleeps", "A bird flies"]
 
