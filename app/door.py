@@ -97,7 +97,8 @@ class Door:
             counted = not scope["path"].startswith(_HEARTBEAT)
             self._inside += counted
             try:
-                await app(scope, receive, answer)
+                with self.uploads.awaited(_pictures_length(scope)):
+                    await app(scope, receive, answer)
             except ClientDisconnect:
                 pass  # whoever goes away while sending needs no answer, and the log no traceback
             finally:
@@ -140,15 +141,21 @@ class Door:
             return _Refusal(503, "This page is being ended; try again in a minute.")
         if "transfer-encoding" in headers:
             return _Refusal(411, "What is sent must say how long it is.")
-        return self._too_long(headers.get("content-length", "0"), upload=path.startswith(_UPLOAD))
-
-    def _too_long(self, length: str, *, upload: bool) -> _Refusal | None:
-        if not upload:
-            too_long = int(length) > _QUESTION_MEGABYTES * _MEGABYTE
-            return _Refusal(413, f"A question may have {_QUESTION_MEGABYTES} MB.") if too_long else None
-        if int(length) > self.uploads.room():
+        too_long = int(headers.get("content-length", "0")) > _QUESTION_MEGABYTES * _MEGABYTE
+        if too_long and not path.startswith(_UPLOAD):
+            return _Refusal(413, f"A question may have {_QUESTION_MEGABYTES} MB.")
+        if (length := _pictures_length(scope)) and length > self.uploads.room():
             return _Refusal(503, "There is no room for more pictures at the moment; try again in a few minutes.")
         return None
+
+
+def _pictures_length(scope: Scope) -> int:
+    """How many bytes a request may bring to be stored: pictures come as uploads and, as text, to the tools.
+
+    Other questions only name what was uploaded, and are answered, too, when there is no room.
+    """
+    brings = scope["method"] == "POST" and str(scope["path"]).startswith((_UPLOAD, _TOOLS))
+    return int(Headers(scope=scope).get("content-length", "0")) if brings else 0
 
 
 def _from_here(headers: Headers) -> bool:

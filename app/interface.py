@@ -24,7 +24,7 @@ from .limits import OWN, Limits
 from .many import many_tab
 from .model import model_choice, model_tab, offered
 from .teach import teach_tab
-from .uploads import Uploads
+from .uploads import Uploads, longest_kept
 
 _SESSIONS = 128
 _STYLES = sorted(Path(__file__).parent.glob("*.css"))
@@ -63,7 +63,7 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
         model = model_choice(desk)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Caption", id="caption", elem_id="caption-page"):
-                caption_tab(desk, model)
+                caption_tab(desk, model, limits)
             with gr.Tab("Many pictures", id="many", elem_id="many-page"):
                 many_tab(desk, model, limits)
             if home is not None:
@@ -72,9 +72,9 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
             with gr.Tab("Model", id="model", elem_id="model-page"):
                 model_tab(desk, model)
         gr.HTML(
-            "<footer>Pictures stay on the machine that serves this page, and are deleted after "
-            f"{kept // 60} minutes{', but for those kept to teach' if home else ''}. The model can be wrong: check "
-            "what matters. "
+            "<footer>Pictures stay on the machine that serves this page, and are deleted "
+            f"{kept // 60} to {longest_kept(limits) / 60:.0f} minutes after they came"
+            f"{', but for those kept to teach' if home else ''}. The model can be wrong: check what matters. "
             f"Captioner {escape(captioner.__version__)}</footer>",
             elem_id="footing",
         )

@@ -20,6 +20,12 @@ FILE = "file="
 _MEGABYTE = 1_000_000
 # As much later than Gradio deletes the files it knows of, so that it finds them all.
 _LATER = 1.2
+_BETWEEN_SWEEPS = 0.1
+
+
+def longest_kept(limits: Limits) -> float:
+    """Seconds after which nothing that came is there any more: what Gradio did not find goes with our next sweep."""
+    return (_LATER + _BETWEEN_SWEEPS) * limits.kept_seconds
 
 
 class Uploads:
@@ -29,6 +35,8 @@ class Uploads:
         self.folder = folder.resolve()
         self._kept = limits.kept_seconds
         self._allowed = limits.stored_megabytes * _MEGABYTE
+        self._between_sweeps = _BETWEEN_SWEEPS * limits.kept_seconds
+        self._coming = 0
 
     def holds(self, path: str) -> bool:
         """Whether a path, as written, leads into the folder and nowhere else."""
@@ -46,11 +54,23 @@ class Uploads:
         raise gr.Error("A picture must be sent as a file; no address is looked up.", print_exception=False)
 
     def room(self) -> int:
-        """How many more bytes may come."""
-        return max(0, self._allowed - sum(entry.stat().st_size for entry in self._files()))
+        """How many more bytes may come: neither stored nor awaited yet.
+
+        Of what is half there, that half counts twice: for a moment too little is let in, never too much.
+        """
+        return max(0, self._allowed - self._coming - self._stored())
+
+    @contextlib.contextmanager
+    def awaited(self, length: int) -> Iterator[None]:
+        """As long as the context lasts, nobody else gets the room for so many bytes."""
+        self._coming += length
+        try:
+            yield
+        finally:
+            self._coming -= length
 
     def sweep(self) -> None:
-        """Delete what came too long ago, and folders that have been empty as long.
+        """Delete what came longer ago than 1.2 times what Gradio keeps, and folders that have been empty as long.
 
         Gradio's own `delete_cache` leaves behind each file's folder, and what a broken connection brought.
         """
@@ -68,7 +88,7 @@ class Uploads:
 
         async def sweep_on() -> None:
             while True:
-                await asyncio.sleep(self._kept / 10)
+                await asyncio.sleep(self._between_sweeps)
                 await asyncio.to_thread(self.sweep)
 
         sweeping = asyncio.create_task(sweep_on())
@@ -79,12 +99,17 @@ class Uploads:
             with contextlib.suppress(asyncio.CancelledError):
                 await sweeping
 
-    def _files(self) -> Iterator[os.DirEntry[str]]:
+    def _stored(self) -> int:
+        """How many bytes the folder's files have, each counted once under however many names."""
+        sizes: dict[tuple[int, int], int] = {}
         waiting = [str(self.folder)]
         while waiting:
             with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
-                    else:
-                        yield entry
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # swept while we count
+                        told = entry.stat(follow_symlinks=False)
+                        sizes[told.st_dev, told.st_ino] = told.st_size
+        return sum(sizes.values())

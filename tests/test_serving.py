@@ -39,7 +39,7 @@ from app.desk import Desk
 from app.door import HEADERS, Door
 from app.interface import build_page, launch
 from app.limits import OWN, PUBLIC, Limits
-from app.uploads import Uploads
+from app.uploads import Uploads, longest_kept
 from app.wishes import Wishes
 from captioner.data.samples import sample_pictures
 from captioner.errors import ConfigError
@@ -529,8 +529,59 @@ def test_the_uploads_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.jpg").write_bytes(b"x" * 900_000)
     assert uploads.room() == 100_000
+    os.link(tmp_path / "a" / "x.jpg", tmp_path / "another name of x.jpg")
+    assert uploads.room() == 100_000
     (tmp_path / "y.jpg").write_bytes(b"x" * 900_000)
     assert uploads.room() == 0
+
+
+def test_what_is_swept_while_the_uploads_are_counted_takes_no_room(tmp_path: Path) -> None:
+    for name in ("swept.jpg", "there.jpg"):
+        (tmp_path / name).write_bytes(b"x" * 1_000)
+    with os.scandir(tmp_path) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    (tmp_path / "swept.jpg").unlink()
+    with patch("os.scandir") as scan:
+        scan.return_value.__enter__.return_value = entries
+        assert Uploads(tmp_path, replace(OWN, stored_megabytes=1)).room() == 1_000_000 - 1_000
+
+
+@pytest.mark.parametrize(
+    ("path", "lengths", "statuses"),
+    [
+        ("upload", [600_000, 600_000, 400_000], [200, 503, 200]),
+        ("mcp/", [600_000, 600_000, 400_000], [200, 503, 200]),
+        ("call/slow", [600_000, 600_000, 600_000], [200, 200, 200]),
+    ],
+)
+def test_pictures_that_come_at_the_same_time_get_no_more_room_than_there_is(
+    tmp_path: Path, path: str, lengths: list[int], statuses: list[int]
+) -> None:
+    async def story() -> None:
+        uploads = Uploads(tmp_path, replace(OWN, stored_megabytes=1))
+        asking = Asking(Door(uploads, OWN, login=False))
+        replies = [
+            asyncio.create_task(asking.client.post(f"/gradio_api/{path}", content=b"x" * length)) for length in lengths
+        ]
+        await asking.asked.wait()
+        asking.may.set()
+        assert [(await reply).status_code for reply in replies] == statuses
+        assert uploads.room() == 1_000_000
+        await asking.client.aclose()
+
+    run(story())
+
+
+@pytest.mark.parametrize("limits", [OWN, PUBLIC])
+def test_nothing_is_kept_longer_than_the_page_says(tmp_path: Path, limits: Limits) -> None:
+    (tmp_path / "x.jpg").touch()
+    uploads, came = Uploads(tmp_path, limits), time.time()
+    # The last sweep that still lets it stay, and the next.
+    for seconds, stays in ((1.2 * limits.kept_seconds - 1, True), (longest_kept(limits), False)):
+        with patch("time.time", return_value=came + seconds):
+            uploads.sweep()
+        assert (tmp_path / "x.jpg").exists() == stays
+    assert longest_kept(limits) == pytest.approx(1.3 * limits.kept_seconds)
 
 
 # Strangers
@@ -655,7 +706,7 @@ class Asking:
     def __init__(self, door: Door) -> None:
         self.door = door
         self.asked, self.may = asyncio.Event(), asyncio.Event()
-        app = door.before(Starlette(routes=[Route("/gradio_api/call/slow", self.slow, methods=["POST"])]))
+        app = door.before(Starlette(routes=[Route("/gradio_api/{path:path}", self.slow, methods=["POST"])]))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
     async def slow(self, _request: Request) -> PlainTextResponse:
