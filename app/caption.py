@@ -30,7 +30,8 @@ from .drawing import (
     draw_words,
     first_word,
 )
-from .takeaway import alt_text, command, options, pack_explanation
+from .limits import Limits
+from .takeaway import alt_text, command, model_option, options, pack_explanation
 from .wishes import Wishes, changes, taking_wishes, unsteered, wishes_panel
 
 MOST_CANDIDATES = 5
@@ -63,7 +64,7 @@ NO_PICTURE = Answer(
 )
 
 
-def caption_tab(desk: Desk, model: gr.Dropdown) -> None:
+def caption_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
     """Lay out the components and say what happens when a picture comes; `model` says who captions it."""
     with gr.Row(elem_id="caption-tab", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_id="question"):
@@ -88,7 +89,7 @@ def caption_tab(desk: Desk, model: gr.Dropdown) -> None:
     asked = gr.State()
     samples.click(open_sample, None, picture, show_progress="hidden", api_visibility="private")
     answering: dict[str, Any] = {
-        "fn": partial(_answer_news, desk),
+        "fn": partial(_answer_news, desk, limits),
         "inputs": [asked, model, picture, *panel.values()],
         "outputs": [asked, sentence, stage, words, alternatives, inside, commands],
         "trigger_mode": "always_last",
@@ -140,16 +141,21 @@ def _own_html(html: str, name: str) -> gr.HTML:
     return gr.HTML(html, js_on_load=_GESTURES, apply_default_css=False, elem_id=name)
 
 
-def _answer_news(desk: Desk, asked: Any, model: str, picture: str | None, *given: Any) -> tuple[Any, ...]:
+def _answer_news(
+    desk: Desk, limits: Limits, asked: Any, model: str, picture: str | None, *given: Any
+) -> tuple[Any, ...]:
     """The answer, unless it is there already: to leave a text unchanged must not take the chosen word away."""
     question = (model, picture, *given)
     if question == asked:
         return (gr.skip(),) * (1 + len(Answer._fields))
-    return question, *answer(desk, model, picture, Wishes(*given))
+    return question, *answer(desk, model, picture, Wishes(*given), paths_told=limits.paths_told)
 
 
-def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes) -> Answer:
-    """What to show about the picture at a path, or about none; what cannot be done is a sentence too."""
+def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes, *, paths_told: bool = False) -> Answer:
+    """What to show about the picture at a path, or about none; what cannot be done is a sentence too.
+
+    `paths_told` says whether the visitor may read where the model lies.
+    """
     if picture is None:
         return NO_PICTURE
     try:
@@ -168,7 +174,7 @@ def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes) -> Answe
         draw_words(explanation),
         draw_alternatives(caption.candidates),
         render_inside(explanation),
-        draw_commands(_commands(desk, model, picture, wishes)),
+        _draw_commands(desk, model, picture, wishes, paths_told=paths_told),
     )
 
 
@@ -224,13 +230,19 @@ def open_sample(chosen: gr.EventData) -> str:
 
     Byte for byte, since pixels would be compressed anew, and then captioned as another picture.
     """
-    path = SAMPLES[chosen.index]
+    try:
+        path = SAMPLES[chosen.index]
+    except (AttributeError, IndexError, TypeError):  # not from this page
+        raise _told("There is no such photograph to try; choose one of those shown.") from None
     return save_bytes_to_cache(path.read_bytes(), path.name, get_upload_folder())
 
 
 def go_on(chosen: gr.EventData) -> str:
     """How the sentence shall begin: with the words of the branch that was chosen in the drawing of the search."""
-    return str(chosen.beginning)
+    try:
+        return str(chosen.beginning)
+    except (AttributeError, TypeError):  # not from this page
+        raise _told("A beginning must be words, but none came; choose a branch of the drawing.") from None
 
 
 def uploaded_path(payload: Any) -> str | None:
@@ -252,14 +264,17 @@ def _explain(desk: Desk, model: str, picture: str, wishes: Wishes) -> tuple[Expl
     return explanation, steering.needless(captioner.model.vocabulary)
 
 
-def _commands(desk: Desk, model: str, picture: str, wishes: Wishes) -> dict[str, str]:
-    stored = desk.captioner(model).search
-    chosen = options(stored, wishes.search(stored), wishes.steering())
+def _draw_commands(desk: Desk, model: str, picture: str, wishes: Wishes, *, paths_told: bool) -> str:
+    captioner = desk.captioner(model)
+    chosen = options(captioner.search, wishes.search(captioner.search), wishes.steering())
     name = Path(picture).name
-    return {
-        "The caption": command("caption", name, model, chosen),
-        "And everything shown here, in a folder": command("explain", name, model, chosen),
+    meant = model_option(model, captioner.folder if paths_told else None)
+    lines = {
+        "The caption": command("caption", name, meant, chosen),
+        "And everything shown here, in a folder": command("explain", name, meant, chosen),
     }
+    unnamed = [f"As shown they ask the shipped model; to ask {model}, add --model and the folder it lies in."]
+    return draw_commands(lines) + draw_notes(unnamed if meant is None else [])
 
 
 def _stored_wishes(desk: Desk, model: str) -> list[Any]:

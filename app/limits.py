@@ -31,6 +31,11 @@ class Limits:
     any_host: bool = _limit(False, lambda any_host: "under any name" if any_host else "under this machine's own names")
     """Whether visitors may come through a proxy, and so under any name, without a login."""
 
+    @property
+    def paths_told(self) -> bool:
+        """Whether visitors may read where on this machine a model lies."""
+        return not self.any_host
+
     def told(self, *, unlike: Limits) -> str:
         """The limits that are not those of another, in words."""
         return ", ".join(

@@ -19,9 +19,7 @@ from captioner.inference.records import to_line
 from captioner.inference.sidecars import Sidecars
 
 from .many_batch import Batch
-
-# Whatever is packed on whatever day, the same gives the same bytes.
-_NO_DAY: Final = (1980, 1, 1, 0, 0, 0)
+from .takeaway import undated
 
 
 class Download(NamedTuple):
@@ -92,8 +90,7 @@ def _pack(folder: Path, target: Path) -> None:
     with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
-                member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _NO_DAY)
-                member.external_attr = 0o644 << 16
+                member = undated(path.relative_to(folder).as_posix())
                 with path.open("rb") as source, archive.open(member, "w") as packed:
                     shutil.copyfileobj(source, packed)
 

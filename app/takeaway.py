@@ -7,23 +7,23 @@ import json
 import shlex
 import zipfile
 from dataclasses import fields
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from PIL import Image
 
 from captioner.config import SearchConfig
+from captioner.errors import CaptionerError
 from captioner.inference.caption import Caption
 from captioner.inference.explanation import Explanation
 from captioner.inference.explanation_page import render_explanation
-from captioner.model.hub import SHIPPED
+from captioner.model.hub import SHIPPED, check_repository
 from captioner.text.alt_text import lint_alt_text, mend_alt_text
 from captioner.text.steering import Steering
 
 # What has no meaning for the other way of choosing, and is refused there.
 _OF_BEAM: Final = ("beam_width", "length_exponent", "groups", "diversity")
 _OF_CHANCE: Final = ("temperature", "top_k", "top_p", "seed")
-# A file in a zip must have a date; without one of its own the same explanation is the same file.
-_NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
 class AltText(NamedTuple):
@@ -58,11 +58,33 @@ def options(stored: SearchConfig, search: SearchConfig, steering: Steering) -> l
     return given
 
 
-def command(subcommand: str, picture: str, model: str, options: list[str]) -> str:
-    """The line for a shell that captions or explains a picture of this name."""
+def model_option(name: str, folder: Path | None) -> str | None:
+    """What `--model` takes for a model that the page calls `name`; None where that cannot be told.
+
+    Args:
+        name: `default` and USER/NAME mean the same everywhere, other names nothing outside the page.
+        folder: where the model lies, if that may be told.
+    """
+    try:
+        if name != SHIPPED:
+            check_repository(name)
+    except CaptionerError:
+        return str(folder) if folder else None
+    return name
+
+
+def command(subcommand: str, picture: str, model: str | None, options: list[str]) -> str:
+    """The line for a shell that captions or explains a picture of this name; `model` None leaves the model out."""
     named = f"./{picture}" if picture.startswith("-") else picture
-    of_model = [] if model == SHIPPED else [f"--model={model}"]
+    of_model = [] if model in (None, SHIPPED) else [f"--model={model}"]
     return shlex.join(["captioner", subcommand, named, *of_model, *options])
+
+
+def undated(name: str) -> zipfile.ZipInfo:
+    """A member of a ZIP archive, of which the same content makes the same bytes on whatever day."""
+    member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    member.external_attr = 0o644 << 16
+    return member
 
 
 def pack_explanation(explanation: Explanation, picture: Image.Image, *, name: str, model: str) -> bytes:
@@ -81,5 +103,5 @@ def pack_explanation(explanation: Explanation, picture: Image.Image, *, name: st
             ("explanation.html", render_explanation(explanation, picture, name=name, model=model)),
             ("explanation.json", json.dumps(record, ensure_ascii=False) + "\n"),
         ):
-            archive.writestr(zipfile.ZipInfo(member, _NO_DATE), text, zipfile.ZIP_DEFLATED)
+            archive.writestr(undated(member), text, zipfile.ZIP_DEFLATED)
     return packed.getvalue()

@@ -6,15 +6,18 @@ import shlex
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.caption import answer, pack, record
+from app.caption import answer, open_sample, pack, record
 from app.desk import Desk
-from app.takeaway import alt_text, command, options
+from app.limits import OWN, PUBLIC
+from app.takeaway import alt_text, command, model_option, options
 from app.wishes import Wishes
 from captioner.cli import app
 from captioner.config import Config, DecoderConfig, EncoderConfig, SearchConfig
@@ -65,7 +68,7 @@ def test_the_command_given_says_what_the_page_says(
     [picture] = folder.glob("*.png")
     search = wishes.search(desk.captioner("small model").search)
     given = options(desk.captioner("small model").search, search, wishes.steering())
-    line = command("caption", picture.name, "small model", given)
+    line = command("caption", picture.name, str(folder / "small model"), given)
     program, *arguments = shlex.split(line)
     assert program == "captioner"
     done = CliRunner().invoke(app, arguments)
@@ -81,6 +84,27 @@ def test_the_page_shows_that_command_and_the_one_that_explains(desk: Desk, folde
         assert f"<code>captioner {subcommand} " in told
     assert "--beginning=brown dog" in told
     assert str(folder) not in told
+    assert "--model=" not in told
+    assert "to ask small model, add --model and the folder it lies in" in told
+    to_oneself = answer(desk, "small model", str(picture), Wishes(), paths_told=True).commands
+    assert f"--model={folder / 'small model'}" in to_oneself
+    assert "add --model" not in to_oneself
+
+
+def test_a_model_is_named_as_the_command_line_finds_it_and_by_its_folder_only_where_that_may_be_told() -> None:
+    folder = Path("/models/mine")
+    assert model_option("default", folder) == "default"
+    assert model_option("anna/dogs", folder) == "anna/dogs"
+    assert model_option("mine", folder) == "/models/mine"
+    assert model_option("mine (2)", None) is None
+    assert command("caption", "dog.jpg", None, []) == "captioner caption dog.jpg"
+    assert (OWN.paths_told, PUBLIC.paths_told) == (True, False)
+
+
+@pytest.mark.parametrize("forged", [None, {}, {"index": "x"}, {"index": 10**9}])
+def test_a_forged_choice_is_a_sentence(forged: Any) -> None:
+    with pytest.raises(gr.Error, match="no such photograph"):
+        open_sample(gr.EventData(None, forged))
 
 
 def test_the_explanation_taken_along_is_what_the_command_writes(
