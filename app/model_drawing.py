@@ -32,6 +32,12 @@ _RELIABILITY = [
     ("The same by log-probability alone", "raw_auroc", "{:.3f}"),
 ]
 
+# None are stored with a model, so they stand nowhere but in its card.
+_ATTENTION_FIGURES = (
+    '<p class="hint">How far its attention is to be trusted is not stored with a model: where it was measured, its '
+    "card tells the figures. <code>captioner explain --faithfulness</code> measures them.</p>"
+)
+
 
 def draw_identity(name: str, captioner: Captioner) -> str:
     """What it is called, and what it is made of."""
@@ -56,17 +62,16 @@ def draw_confidence_figures(measured: Mapping[str, Any] | None) -> str:
     if measured is None:
         return (
             '<p class="hint">This model has no calibration, so its captions tell no confidence. '
-            "<code>captioner calibrate</code> measures one on captioned pictures.</p>"
+            f"<code>captioner calibrate</code> measures one on captioned pictures.</p>{_ATTENTION_FIGURES}"
         )
     try:
         drawn = _draw_levels(measured["levels"]) + _draw_reliability(measured["words"], measured["captions"])
         about = f"Measured on {measured['pictures']:,} pictures that the fit had not seen."
     except (KeyError, TypeError, ValueError, AttributeError):
-        return '<p class="hint">No figures are stored with its calibration.</p>'
+        return f'<p class="hint">No figures are stored with its calibration.</p>{_ATTENTION_FIGURES}'
     return (
         f'<p class="hint">{about}</p>{drawn}<p class="hint">The curves behind these figures are drawn by '
-        "<code>captioner calibrate</code>; what attention is worth, by <code>captioner explain --faithfulness</code>."
-        "</p>"
+        f"<code>captioner calibrate</code>.</p>{_ATTENTION_FIGURES}"
     )
 
 

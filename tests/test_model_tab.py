@@ -115,6 +115,21 @@ def test_figures_of_another_shape_are_none(measured: dict[str, Any]) -> None:
     assert "No figures are stored" in draw_confidence_figures(measured)
 
 
+@pytest.mark.parametrize("stored", ["none", "of another shape", "those of the shipped model"])
+def test_where_the_figures_of_attention_stand_is_said_whatever_is_stored(stored: str) -> None:
+    calibration = read_calibration(PRETRAINED, feature_size=1280)
+    assert calibration is not None
+    figures = draw_confidence_figures(
+        {"none": None, "of another shape": {}, "those of the shipped model": calibration.measured}[stored]
+    )
+    assert "its card tells the figures" in figures
+    assert figures.count("captioner explain --faithfulness") == 1
+
+
+def test_the_card_of_the_shipped_model_tells_the_figures_of_attention() -> None:
+    assert "captioner explain --faithfulness" in draw_card(read_card(PRETRAINED))
+
+
 def test_thousands_of_words_are_cut_and_said_to_be_more() -> None:
     counts = {f"word{number}": 9000 - number for number in range(5000)}
     html = draw_words(counts, "")
