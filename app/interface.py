@@ -27,6 +27,8 @@ from .teach import teach_tab
 from .uploads import Uploads, longest_kept
 
 _SESSIONS = 128
+# Gradio's function that does.
+_FETCHES = "async_ssrf_protected_download"
 _STYLES = sorted(Path(__file__).parent.glob("*.css"))
 _ICON = Path(__file__).with_name("favicon.svg")
 _THEME = gr.themes.Base(
@@ -114,12 +116,17 @@ def launch(
     """Serve the page in the background; `port` None takes the first free one from 7860.
 
     With `mcp` the public functions are tools for language models, too. Raises ConfigError when nothing can listen
-    there.
+    there, or when Gradio is one whose fetching of addresses we do not know how to stop.
     """
+    if not hasattr(processing_utils, _FETCHES):
+        raise ConfigError(
+            f"Gradio must have {_FETCHES}, which this page replaces so that no address is fetched, but Gradio "
+            f"{gr.__version__} has none; install one with which Captioner was tried: pip install 'gradio>=6.22,<7'."
+        )
     uploads = Uploads(Path(get_upload_folder()), limits)
     door = Door(uploads, limits, login=login is not None)
     # Gradio would fetch whatever public address stands where a file should.
-    processing_utils.async_ssrf_protected_download = uploads.find
+    setattr(processing_utils, _FETCHES, uploads.find)
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -145,7 +152,7 @@ def launch(
             prevent_thread_lock=True,
             quiet=True,
             app_kwargs={
-                "routes": condition_routes(desk, door),
+                "routes": condition_routes(desk, door, login=login is not None),
                 "middleware": [Middleware(door.before)],
                 "lifespan": uploads.swept,
             },

@@ -186,6 +186,13 @@ def test_a_port_that_is_taken_is_a_sentence(model: CaptioningModel) -> None:
     gc.collect()
 
 
+def test_the_page_is_not_served_by_a_gradio_whose_fetching_cannot_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("gradio.processing_utils.async_ssrf_protected_download")
+    with pytest.raises(ConfigError, match=r"^Gradio must have async_ssrf_protected_download.*pip install 'gradio>=6"):
+        launch(page := Mock(), Mock(), host="127.0.0.1", port=None, login=None)
+    page.launch.assert_not_called()
+
+
 # Advisories of Gradio and what was learnt from them; what a path must not lead to.
 PROBES = [
     ("CVE-2026-59806: an address of this machine", "http://127.0.0.1:7/x"),
@@ -607,7 +614,8 @@ def test_health_and_version_need_no_login_all_else_does_and_strangers_get_the_st
         serve(*options, temporary=tmp_path, CAPTIONER_AUTH="ada:secret") as served,
         httpx.Client(trust_env=False, base_url=served.address, timeout=60) as visitor,
     ):
-        assert visitor.get("health").status_code == visitor.get("version").status_code == 200
+        assert visitor.get("health").json() == {"status": "ok", "version": captioner.__version__}
+        assert visitor.get("version").json() == {"version": captioner.__version__}
         assert visitor.get("config").status_code == visitor.get("gradio_api/info").status_code == 401
         assert visitor.post("gradio_api/upload", files={"files": ("x.jpg", b"x")}).status_code == 401
         assert visitor.post("gradio_api/queue/join", json={"data": []}).status_code == 401
@@ -749,7 +757,7 @@ def test_what_takes_too_long_is_not_waited_for() -> None:
 
 def test_health_says_when_the_page_is_being_ended() -> None:
     door = Door(Uploads(Path(), OWN), OWN, login=False)
-    [health, _] = condition_routes(Mock(models=("m",)), door)
+    [health, _] = condition_routes(Mock(models=("m",)), door, login=False)
     door.closing = True
     told = health.endpoint(Mock())
     assert (told.status_code, json.loads(told.body)["status"]) == (503, "closing")
