@@ -436,10 +436,13 @@ def test_a_person_corrects_with_the_keyboard_teaches_and_accepts(
         expect(page.locator("#teach-told")).to_contain_text("Kept: A gryphon runs")
         expect(page.locator("#teach-picture")).to_contain_text("drawing 21")
         expect(box).to_be_focused()
+        page.keyboard.press("Control+a")
+        page.keyboard.type("A bird, not yet")
         page.keyboard.press("PageDown")
         expect(page.locator("#teach-picture")).to_contain_text("drawing 22")
         page.keyboard.press("PageUp")
         expect(page.locator("#teach-picture")).to_contain_text("drawing 21")
+        expect(box).to_have_value("A bird, not yet")
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
         # Still there
