@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -99,6 +100,7 @@ class Served(NamedTuple):
     def end(self, *, seconds: float) -> None:
         """Let nobody in, finish what runs, but for so long at most, and close the page."""
         self.door.drain(seconds=seconds)
+        logging.getLogger("uvicorn.error").disabled = True  # it would tell the cutting off as a traceback
         self.page.server.force_exit = True  # what is still open waits for the end of its own browser
         self.page.close(verbose=False)
 

@@ -659,13 +659,13 @@ def test_language_models_get_the_three_functions_as_tools_with_every_argument_de
     model_folder: Path, tmp_path: Path, pictures: list[Path]
 ) -> None:
     from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     picture = f"data:image/png;base64,{b64encode(pictures[0].read_bytes()).decode()}"
 
     async def story(address: str) -> None:
         async with (
-            streamablehttp_client(f"{address}gradio_api/mcp/") as (reading, writing, _),
+            streamable_http_client(f"{address}gradio_api/mcp/") as (reading, writing, _),
             ClientSession(reading, writing) as session,
         ):
             await session.initialize()
