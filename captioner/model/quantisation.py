@@ -1,4 +1,4 @@
-"""The encoder's graph in 8-bit integers: less than a third of the size, and faster where the processor multiplies bytes.
+"""The encoder's graph in 8-bit integers: under a third of the size, and faster where the processor multiplies bytes.
 
 Weights are rounded channel by channel; activations in the ranges that they have on some pictures (Jacob et al. 2018,
 section 3). The decoder stays as it is: its products with one vector after another gain nothing.
