@@ -88,6 +88,8 @@ def test_an_exported_model_captions_and_explains_as_the_model_does(
         [word.probability for word in its.words], abs=1e-4
     )
     assert ours.name.startswith("small@")
+    assert ours.model.encoder.fingerprint() != theirs.model.encoder.fingerprint()  # the last digits differ
+    assert ours.model.encoder.fingerprint() == Captioner.from_pretrained(exported).model.encoder.fingerprint()
 
 
 def test_an_encoder_in_eight_bits_is_smaller_and_sees_nearly_the_same(

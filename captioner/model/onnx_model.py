@@ -6,6 +6,7 @@ call of the networks they were made from; training has no use for them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +59,12 @@ def load_exported(folder: Path) -> CaptioningModel:
             told["preprocessing"]["size"], tuple(told["preprocessing"]["mean"]), tuple(told["preprocessing"]["std"])
         )
         vocabulary = Vocabulary.from_json(texts["vocabulary.json"].decode())
-        encoder = OnnxEncoder(_session(runtime, texts[ENCODER]), preprocessing, grid=tuple(told["grid"]))
+        encoder = OnnxEncoder(
+            _session(runtime, texts[ENCODER]),
+            preprocessing,
+            grid=tuple(told["grid"]),
+            fingerprint=hashlib.sha256(repr(preprocessing).encode() + texts[ENCODER]).hexdigest(),
+        )
         decoder = OnnxDecoder(
             _session(runtime, texts[START]), _session(runtime, texts[STEP]), speaking_cell=told["speaking_cell"]
         )
@@ -71,9 +77,10 @@ def load_exported(folder: Path) -> CaptioningModel:
 class OnnxEncoder(nn.Module):
     """Pixels to region vectors; see `captioner.model.encoder.Encoder`."""
 
-    def __init__(self, session: Any, preprocessing: Preprocessing, *, grid: tuple[int, int]) -> None:
+    def __init__(self, session: Any, preprocessing: Preprocessing, *, grid: tuple[int, int], fingerprint: str) -> None:
         super().__init__()
         self._session = session
+        self._fingerprint = fingerprint
         self.preprocessing = preprocessing
         self.grid_height, self.grid_width = grid
         self.feature_size: int = session.get_outputs()[0].shape[-1]
@@ -82,6 +89,10 @@ class OnnxEncoder(nn.Module):
     def regions(self) -> int:
         """How many regions a picture has."""
         return self.grid_height * self.grid_width
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the graph and the preprocessing: features made by equal fingerprints are equal."""
+        return self._fingerprint
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (pictures, 3, size, size) -> features (pictures, regions, feature_size)."""
