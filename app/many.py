@@ -21,9 +21,9 @@ from .limits import Limits
 from .many_batch import Batch
 from .many_downloads import KINDS, write_download
 from .many_drawing import draw_cards, draw_download, draw_gallery, draw_progress, draw_sentences, tell_progress
-from .many_intake import Upload, take
+from .many_intake import take
 from .many_run import Pace, pace, run
-from .uploads import Uploads
+from .uploads import Upload, Uploads, uploads
 from .wishes import Wishes
 
 _GALLERY: Final = (Path(__file__).parent / "many_gallery.js").read_text(encoding="utf-8")
@@ -102,23 +102,16 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
 def _wishes_panel(desk: Desk) -> list[gr.components.Component]:
     """The wishes that make sense for many pictures, in the order that `caption` takes them."""
     longest = desk.captioner(desk.models[0]).search.max_length
-    with gr.Accordion("Steer the sentences", open=False, elem_id="many-steer"), gr.Row(elem_id="many-wishes"):
+    with (
+        gr.Accordion("Steer the sentences", open=False, elem_id="many-steer", elem_classes="fold"),
+        gr.Row(elem_id="many-wishes"),
+    ):
         return [
             gr.Textbox("", label="Must not say", placeholder="man, woman", max_lines=1, elem_id="many-forbid"),
             gr.Textbox("", label="Must say", placeholder="dog", max_lines=1, elem_id="many-require"),
             gr.Textbox("", label="Begins with", placeholder="a photo of", max_lines=1, elem_id="many-beginning"),
             gr.Slider(1, max(40, longest), longest, step=1, label="Words at most", buttons=[], elem_id="many-longest"),
         ]
-
-
-def uploads(payload: Any) -> list[Upload]:
-    """The files that came, which Gradio has already found to be uploaded ones."""
-    came = payload.root if hasattr(payload, "root") else [payload] if payload is not None else []
-    if any(file.path is None for file in came):
-        raise gr.Error(
-            "Pictures must come as files, but one came inside its address; upload it.", print_exception=False
-        )
-    return [Upload(Path(file.path), file.orig_name or Path(file.path).name) for file in came]
 
 
 def take_uploads(limits: Limits, batch: Batch | None, came: list[Upload]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
 
 from captioner.data.archives import tar_pictures, zip_pictures
 from captioner.data.folders import kind_of_file
@@ -18,6 +18,7 @@ from captioner.errors import CaptionerError, DataError, ImageError
 
 from .limits import Limits
 from .many_batch import Batch, Picture
+from .uploads import Upload
 
 _MEGABYTE: Final = 1_000_000
 # In bytes; file systems take 255, and a number may have to follow.
@@ -28,14 +29,6 @@ _ASKED_ANEW: Final = 10 * _MEGABYTE
 _LEFT_OUT: Final = 10_000
 
 _Put = Callable[[Path], None]
-
-
-class Upload(NamedTuple):
-    """A file that came."""
-
-    path: Path
-    name: str
-    """As the visitor's browser called it; anybody may have written it."""
 
 
 def is_archive(name: str) -> bool:

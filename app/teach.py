@@ -15,10 +15,10 @@ from captioner.errors import CaptionerError
 from .desk import Desk
 from .home import Home
 from .lessons import MOST_CAPTIONS, Lessons
-from .many import uploads
 from .retraining import LEAST_PICTURES, Retraining
 from .teach_correcting import SHOWN, UNCHANGED, Correcting, View
 from .teach_drawing import draw_outcome, draw_standing, draw_wrong
+from .uploads import uploads
 
 _SECONDS_BETWEEN_LOOKS: Final = 1.5
 

@@ -18,8 +18,8 @@ from captioner.errors import CaptionerError, DataError, ImageError
 
 from .desk import Asked, Desk
 from .lessons import Lesson, Lessons
-from .many_intake import Upload
 from .teach_drawing import draw_kept, draw_lesson, draw_new_words, draw_told, draw_wrong
+from .uploads import Upload
 
 SHOWN: Final = 6
 """Kept pictures in the list at first, and as many more each time."""

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
@@ -26,6 +27,24 @@ _BETWEEN_SWEEPS = 0.1
 def longest_kept(limits: Limits) -> float:
     """Seconds after which nothing that came is there any more: what Gradio did not find goes with our next sweep."""
     return (_LATER + _BETWEEN_SWEEPS) * limits.kept_seconds
+
+
+class Upload(NamedTuple):
+    """A file that came."""
+
+    path: Path
+    name: str
+    """As the visitor's browser called it; anybody may have written it."""
+
+
+def uploads(payload: Any) -> list[Upload]:
+    """The files that came, which Gradio has already found to be uploaded ones."""
+    came = payload.root if hasattr(payload, "root") else [payload] if payload is not None else []
+    if any(file.path is None for file in came):
+        raise gr.Error(
+            "Pictures must come as files, but one came inside its address; upload it.", print_exception=False
+        )
+    return [Upload(Path(file.path), file.orig_name or Path(file.path).name) for file in came]
 
 
 class Uploads:

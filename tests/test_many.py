@@ -29,13 +29,13 @@ from PIL import Image
 from app import many_intake
 from app.desk import Asked, Desk
 from app.limits import OWN, PUBLIC
-from app.many import begin_anew, caption, download, edit, press, take_uploads, uploads
+from app.many import begin_anew, caption, download, edit, press, take_uploads
 from app.many_batch import Batch, Picture
 from app.many_downloads import KINDS, write_download
 from app.many_drawing import draw_cards, draw_progress, draw_sentences, tell_progress
-from app.many_intake import Upload, take
+from app.many_intake import take
 from app.many_run import TOGETHER, Pace, run
-from app.uploads import Uploads
+from app.uploads import Upload, Uploads, uploads
 from captioner.inference.caption import Candidate, Caption
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel

@@ -24,10 +24,10 @@ from app.home import Home
 from app.interface import build_page
 from app.lessons import Lesson, Lessons
 from app.limits import PUBLIC
-from app.many_intake import Upload
 from app.retraining import LEAST_PICTURES, Outcome, Retraining, Standing
 from app.teach_correcting import Correcting, View
 from app.teach_drawing import draw_kept, draw_new_words, draw_outcome, draw_standing, in_words
+from app.uploads import Upload
 from captioner.errors import ConfigError, DataError, ImageError
 from captioner.inference.captioner import Captioner
 from captioner.inference.teaching import News, Telling, is_at_work, latest

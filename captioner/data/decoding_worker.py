@@ -30,7 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     replies = os.dup(1)
-    preprocessing = Preprocessing(settings["size"], tuple(settings["mean"]), tuple(settings["std"]))
+    preprocessing = Preprocessing.from_json(settings)
     desks = [Desk(file, size=preprocessing.size) for file in settings["desks"]]
     # Its threads would each take memory and processor time of their own; there is one process per processor.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1

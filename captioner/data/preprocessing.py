@@ -1,6 +1,8 @@
 """How a picture becomes the CNN's input: the numbers every reader of pictures shares. Imports no PyTorch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,11 @@ class Preprocessing:
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """What `dataclasses.asdict` made of one, after JSON. Raises KeyError or TypeError when it is no such thing."""
+        return cls(stored["size"], tuple(stored["mean"]), tuple(stored["std"]))
 
     def read(self, source: ImageSource, *, name: str | None = None) -> Pixels:
         """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError.

@@ -23,9 +23,6 @@ from captioner.text.steering import Steering
 
 Record = dict[str, Any]
 
-ALREADY_THERE = "fail", "skip", "overwrite", "append"
-"""What can be done about a journal that is there already: refuse; leave out what it holds; forget it; add to it."""
-
 
 @dataclass(frozen=True)
 class Wording:

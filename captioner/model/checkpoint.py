@@ -62,12 +62,8 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
             {name: _stored(tensor, half=half and name.startswith("decoder.")) for name, tensor in weights.items()}
         ),
     }
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    contents["manifest.json"] = json.dumps(hashes, indent=2).encode()
-    for name in _KEPT:
-        if (folder / name).exists():
-            contents[name] = (folder / name).read_bytes()
-    replace_folder(folder, contents)
+    kept = {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).exists()}
+    write_model(folder, contents, kept=kept)
 
 
 def load_checkpoint(folder: Path) -> CaptioningModel:
@@ -84,8 +80,7 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         )
     try:
         config = from_dict(Config, description["config"])
-        stored = description["preprocessing"]
-        preprocessing = Preprocessing(stored["size"], tuple(stored["mean"]), tuple(stored["std"]))
+        preprocessing = Preprocessing.from_json(description["preprocessing"])
         fingerprints = description["vocabulary_fingerprint"], description["encoder_fingerprint"]
         vocabulary = Vocabulary.from_json(contents["vocabulary.json"].decode())
         tensors = load_tensors(contents["model.safetensors"])
@@ -236,7 +231,17 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
     return value
 
 
-def replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
+def write_model(folder: Path, contents: dict[str, bytes], *, kept: dict[str, bytes] | None = None) -> None:
+    """Write a model to `folder`, its files and their manifest, whole or not at all; what is `kept` is in no manifest.
+
+    Raises CheckpointError when that cannot be.
+    """
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    manifest = {"manifest.json": json.dumps(hashes, indent=2).encode()}
+    _replace_folder(folder, contents | manifest | (kept or {}))
+
+
+def _replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
     """Write a folder beside the old one and put it in its place; whatever fails, one of the two is there.
 
     Only a death between two renames leaves the old one under a hidden name alone; the next call begins by mending that.

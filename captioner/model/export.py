@@ -5,7 +5,6 @@ The search stays in Python; it calls the step graph as it would call the decoder
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from captioner.config import to_dict
 from captioner.data.preprocessing import Pixels
 from captioner.errors import CheckpointError, ConfigError
 from captioner.model.captioning import CaptioningModel
-from captioner.model.checkpoint import replace_folder
+from captioner.model.checkpoint import write_model
 from captioner.model.decoder import Decoder, State
 from captioner.model.encoder import Encoder
 from captioner.model.onnx_model import DESCRIPTION, ENCODER, START, STEP, is_exported
@@ -60,10 +59,8 @@ def export(
         "vocabulary.json": model.vocabulary.to_json().encode(),
         **beside,
     }
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    contents["manifest.json"] = json.dumps(hashes, indent=2).encode()
-    replace_folder(folder, contents)
-    return {name: len(data) for name, data in contents.items()}
+    write_model(folder, contents)
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
 
 
 def encoder_graph(encoder: Encoder) -> bytes:

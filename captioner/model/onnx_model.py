@@ -55,9 +55,7 @@ def load_exported(folder: Path) -> CaptioningModel:
     try:
         told = json.loads(texts[DESCRIPTION])
         config = from_dict(Config, told["config"])
-        preprocessing = Preprocessing(
-            told["preprocessing"]["size"], tuple(told["preprocessing"]["mean"]), tuple(told["preprocessing"]["std"])
-        )
+        preprocessing = Preprocessing.from_json(told["preprocessing"])
         vocabulary = Vocabulary.from_json(texts["vocabulary.json"].decode())
         encoder = OnnxEncoder(
             _session(runtime, texts[ENCODER]),
