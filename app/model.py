@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple
 import gradio as gr
 
 from captioner.errors import CaptionerError
+from captioner.inference.faithfulness import read_faithfulness
 
 from .desk import Desk
 from .drawing import draw_error
-from .model_drawing import draw_card, draw_confidence_figures, draw_identity, draw_words
+from .model_drawing import draw_attention_figures, draw_card, draw_confidence_figures, draw_identity, draw_words
 
 _CARD = "README.md"
 # Of a card in letters, since a stranger may have written it.
@@ -25,6 +26,7 @@ class Shown(NamedTuple):
 
     identity: str
     figures: str = ""
+    attention: str = ""
     words: str = ""
     card: str = ""
 
@@ -54,6 +56,8 @@ def model_tab(desk: Desk, model: gr.Dropdown) -> None:
             identity = gr.HTML(first.identity, elem_id="model-identity")
             gr.HTML("<h2>How sure it is</h2>", elem_id="model-figures-heading")
             figures = gr.HTML(first.figures, elem_id="model-figures")
+            gr.HTML("<h2>Whether its attention tells the truth</h2>", elem_id="model-attention-heading")
+            attention = gr.HTML(first.attention, elem_id="model-attention")
             gr.HTML("<h2>Every word it can say</h2>", elem_id="model-words-heading")
             searched = gr.Textbox(
                 label="Search its words",
@@ -70,7 +74,11 @@ def model_tab(desk: Desk, model: gr.Dropdown) -> None:
             card = gr.HTML(first.card, elem_id="model-card")
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     model.change(
-        partial(show, desk), [model, searched], [identity, figures, words, card], trigger_mode="always_last", **quietly
+        partial(show, desk),
+        [model, searched],
+        [identity, figures, attention, words, card],
+        trigger_mode="always_last",
+        **quietly,
     )
     searched.input(
         lambda name, text: show(desk, name, text).words, [model, searched], words, trigger_mode="always_last", **quietly
@@ -82,12 +90,14 @@ def show(desk: Desk, name: str, searched: str) -> Shown:
     """The model of that name; of its words those that hold what is searched for."""
     try:
         captioner = desk.captioner(name)
+        faithfulness = read_faithfulness(captioner.folder) if captioner.folder else None
     except CaptionerError as error:
         return Shown(draw_error(str(error)))
     calibration = captioner.calibration
     return Shown(
         draw_identity(name, captioner),
         draw_confidence_figures(calibration.measured if calibration else None),
+        draw_attention_figures(faithfulness),
         draw_words(captioner.model.vocabulary.counts, searched),
         draw_card(read_card(captioner.folder)),
     )

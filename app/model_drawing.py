@@ -5,7 +5,7 @@ Every text is escaped and no picture is fetched, since a card and a vocabulary m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from captioner.inference.captioner import Captioner
+from captioner.inference.reliability import Bin
+from captioner.inference.reliability_diagram import draw_reliability_diagram
 
 MOST_WORDS: Final = 200
 """Of a vocabulary at once; a search finds the others."""
@@ -31,12 +33,6 @@ _RELIABILITY = [
     ("A right one is surer than a wrong one (AUROC)", "auroc", "{:.3f}"),
     ("The same by log-probability alone", "raw_auroc", "{:.3f}"),
 ]
-
-# None are stored with a model, so they stand nowhere but in its card.
-_ATTENTION_FIGURES = (
-    '<p class="hint">How far its attention is to be trusted is not stored with a model: where it was measured, its '
-    "card tells the figures. <code>captioner explain --faithfulness</code> measures them.</p>"
-)
 
 
 def draw_identity(name: str, captioner: Captioner) -> str:
@@ -62,17 +58,29 @@ def draw_confidence_figures(measured: Mapping[str, Any] | None) -> str:
     if measured is None:
         return (
             '<p class="hint">This model has no calibration, so its captions tell no confidence. '
-            f"<code>captioner calibrate</code> measures one on captioned pictures.</p>{_ATTENTION_FIGURES}"
+            "<code>captioner calibrate</code> measures one on captioned pictures.</p>"
         )
     try:
-        drawn = _draw_levels(measured["levels"]) + _draw_reliability(measured["words"], measured["captions"])
+        words, captions = measured["words"], measured["captions"]
+        drawn = _draw_levels(measured["levels"]) + _draw_reliability(words, captions)
         about = f"Measured on {measured['pictures']:,} pictures that the fit had not seen."
+        return f'<p class="hint">{about}</p>{drawn}{_draw_diagrams({"Words": words, "Captions": captions})}'
     except (KeyError, TypeError, ValueError, AttributeError):
-        return f'<p class="hint">No figures are stored with its calibration.</p>{_ATTENTION_FIGURES}'
-    return (
-        f'<p class="hint">{about}</p>{drawn}<p class="hint">The curves behind these figures are drawn by '
-        f"<code>captioner calibrate</code>.</p>{_ATTENTION_FIGURES}"
+        return '<p class="hint">No figures are stored with its calibration.</p>'
+
+
+def draw_attention_figures(measured: Mapping[str, Any] | None) -> str:
+    """How far its attention is to be trusted: the figures stored with the model, or how to measure them."""
+    unknown = (
+        '<p class="hint">No figures of its attention are stored with this model. '
+        "<code>captioner explain --faithfulness DATA --store</code> measures them.</p>"
     )
+    if measured is None:
+        return unknown
+    try:
+        return _draw_deletions(measured)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return unknown
 
 
 def draw_words(counts: Mapping[str, int], searched: str) -> str:
@@ -131,4 +139,64 @@ def _draw_reliability(words: Mapping[str, float], captions: Mapping[str, float])
     return (
         '<table><thead><tr><td></td><th scope="col">Words</th><th scope="col">Captions</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _draw_diagrams(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """A reliability diagram for each kind, and its bins as a table; a sentence where none are stored."""
+    bins = {kind: _bins(of.get("bins")) for kind, of in measured.items()}
+    if not all(bins.values()):
+        return (
+            '<p class="hint">No diagram: the bins are not stored with its calibration. '
+            "<code>captioner calibrate</code> stores them.</p>"
+        )
+    drawn = "".join(
+        f"<figure><figcaption>{kind}</figcaption>"
+        f"{draw_reliability_diagram(bins[kind], of=kind, error=of['calibration_error'])}</figure>"
+        for kind, of in measured.items()
+    )
+    sizes = " or ".join(f"{max(each.cases for each in of):,} {kind.lower()}" for kind, of in bins.items())
+    tables = "".join(_draw_bins(kind, of) for kind, of in bins.items())
+    return (
+        f'<div class="diagrams">{drawn}</div><p class="hint">Each dot is up to {sizes} of about the same confidence: '
+        "what was said of them across, the share that came out right upwards. On the dashed line, of those told 30 % "
+        f"three in ten are right.</p><details><summary>The dots as numbers</summary>{tables}</details>"
+    )
+
+
+def _bins(stored: Sequence[Mapping[str, Any]] | None) -> list[Bin]:
+    """Raises ValueError and its like where they are no bins."""
+    bins = [Bin(int(each["cases"]), float(each["said"]), float(each["came"])) for each in stored or ()]
+    if not all(each.cases > 0 and 0 <= each.said <= 1 and 0 <= each.came <= 1 for each in bins):
+        raise ValueError(bins)
+    return bins
+
+
+def _draw_bins(kind: str, bins: Sequence[Bin]) -> str:
+    rows = "".join(f"<tr><td>{each.said:.0%}</td><td>{each.came:.0%}</td><td>{each.cases:,}</td></tr>" for each in bins)
+    return (
+        f'<table><thead><tr><th scope="col">{kind}: said</th><th scope="col">came</th>'
+        f'<th scope="col">how many</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _draw_deletions(measured: Mapping[str, Any]) -> str:
+    deleted, regions = int(measured["regions_deleted"]), int(measured["regions"])
+    falls = {
+        f"the {deleted} of {regions} it looked at most": measured["attended_fall"],
+        f"{deleted} drawn at random": measured["random_fall"],
+    }
+    widest = max(1e-6, *(float(fall["high"]) for fall in falls.values()))
+    rows = "".join(
+        f'<tr style="--share: {max(0.0, float(fall["mean"])) / widest:.4f}"><th scope="row">{label}</th>'
+        f"<td>{fall['mean']:.2f} <small>({fall['low']:.2f} – {fall['high']:.2f})</small></td></tr>"
+        for label, fall in falls.items()
+    )
+    share = float(measured["attended_hurts_more"]["mean"])
+    return (
+        '<table class="levels"><thead><tr><th scope="col">Without these parts of the picture</th>'
+        f'<th scope="col">a word loses, in nats</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'<p class="hint">{measured["content_words"]:,} content words on {measured["pictures"]:,} pictures, with 95 % '
+        f"intervals. {share:.1%} of the words lose more without what they looked at than without random parts; the "
+        "others do not depend on where it looked.</p>"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from captioner.errors import CaptionerError, DataError
+from captioner.errors import CaptionerError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -66,6 +66,19 @@ def write_text(path: Path, text: str, *, mode: str = "w") -> None:
             file.write(text)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
+
+
+def folder_to_store_in(model: str | Path | None) -> Path:
+    """The folder of a model with which something is to be stored. Raises ConfigError when that is a cache's."""
+    from captioner.model.hub import find_model
+
+    found = find_model(model)
+    if found.downloaded:
+        raise ConfigError(
+            f"What is measured is stored with its model, but {model} lies on the hub; make a copy that is yours with "
+            f"`captioner pack {model} --out DIR`, and measure that."
+        )
+    return found.folder
 
 
 def progress_bar() -> "Progress":

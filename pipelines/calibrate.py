@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.errors import ConfigError, DataError
+from captioner.errors import DataError
 
-from . import progress_bar, run, take_folder
+from . import folder_to_store_in, progress_bar, run, take_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,18 +41,11 @@ def calibrate(
     from captioner.inference.captioner import Captioner
     from captioner.inference.confidence import FILE
     from captioner.model.checkpoint import checkpoint_fingerprint, write_beside
-    from captioner.model.hub import find_model
 
     collection = load_collection(data)
     if split not in collection:
         raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
-    rows, found = collection[split], find_model(model)
-    if found.downloaded:
-        raise ConfigError(
-            f"A calibration is stored with its model, but {model} lies on the hub; make a copy that is yours with "
-            f"`captioner pack {model} --out DIR`, and calibrate that."
-        )
-    folder = found.folder
+    rows, folder = collection[split], folder_to_store_in(model)
     take_folder(out, marker="calibration.html")
     # The calibration it may have is to be replaced, and may well be damaged.
     captioner = Captioner.from_pretrained(folder, device=device, calibrated=False)

@@ -3,6 +3,7 @@
 captioner explain dog.jpg holiday/ --out explained
 captioner explain dog.jpg --beginning "a man" --forbid frisbee --out explained
 captioner explain --faithfulness data/flickr8k --limit 200
+captioner explain --faithfulness data/flickr8k --model runs/flickr8k/best --store
 """
 
 import json
@@ -15,7 +16,7 @@ import typer
 
 from captioner.errors import CaptionerError, ConfigError, DataError
 
-from . import options, progress_bar, run, take_folder, write_text
+from . import folder_to_store_in, options, progress_bar, run, take_folder, write_text
 
 if TYPE_CHECKING:
     import datasets
@@ -60,13 +61,17 @@ def explain(
     ] = None,
     split: Annotated[str, typer.Option(help="With --faithfulness: train, validation or test.")] = "validation",
     limit: Annotated[int, typer.Option(min=1, help="With --faithfulness: the first so many pictures.")] = 200,
+    store: Annotated[
+        bool, typer.Option("--store", help="With --faithfulness: keep the figures with the model, for its page.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
 ) -> None:
     """Write explanation.html, explanation.json and three drawings for every picture.
 
     To go on from a branch of the search, give its words as --beginning. With --faithfulness: delete what each word
     looked at, and see how much less probable it becomes than when random parts of the picture are deleted; writes
-    faithfulness.json.
+    faithfulness.json. With --store that file also goes into the model's folder, which changes the model's manifest and
+    with it its fingerprint; packing and training leave it behind.
 
     Ends with exit code 3 when some pictures could not be explained.
     """
@@ -80,10 +85,13 @@ def explain(
         raise ConfigError(
             "There must be either pictures to explain (name them, or give --samples) or --faithfulness DATA."
         )
+    if store and faithfulness is None:
+        raise ConfigError("Only what --faithfulness DATA measures can be kept with the model; drop --store.")
     steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
     if faithfulness is not None and steering != Steering():
         raise ConfigError("Faithfulness is measured on free captions; drop --forbid, --require and --beginning.")
     items = list(list_items(chosen))
+    folder = folder_to_store_in(model) if store else None
     captioner = Captioner.from_pretrained(model, device=device)
     captioner.search = options.chosen_search(
         captioner.search,
@@ -103,7 +111,9 @@ def explain(
     take_folder(out, marker=INDEX)
     write_text(out / INDEX, "", mode="a")
     if faithfulness is not None:
-        _measure(captioner, faithfulness, split, limit, out)
+        measured = _measure(captioner, faithfulness, split, limit, out)
+        if folder is not None:
+            _store(measured, folder)
         return
     for sentence in steering.needless(captioner.model.vocabulary):
         print(f"captioner: {sentence}", file=sys.stderr)
@@ -174,7 +184,7 @@ def _write(explanation: "Explanation", picture: "Image.Image", name: str, model:
     write_text(folder / "explanation.html", page)
 
 
-def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Path) -> None:
+def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Path) -> "Faithfulness":
     from captioner.data.collection import load_collection
     from captioner.inference.faithfulness import attention_faithfulness
 
@@ -192,6 +202,16 @@ def _measure(captioner: "Captioner", data: Path, split: str, limit: int, out: Pa
     text = json.dumps(measured.as_json() | {"settings": settings}, indent=2, ensure_ascii=False)
     write_text(out / "faithfulness.json", text + "\n")
     print(f"Written to {out / 'faithfulness.json'}.")
+    return measured
+
+
+def _store(measured: "Faithfulness", folder: Path) -> None:
+    from captioner.inference.faithfulness import FILE
+    from captioner.model.checkpoint import write_beside
+
+    # Without the settings: where one's collection lies is nobody's business where the model goes.
+    write_beside(folder, FILE, (json.dumps(measured.as_json(), indent=1) + "\n").encode())
+    print(f"{FILE} is in {folder}.")
 
 
 def _encoded(rows: "datasets.Dataset") -> "Iterator[ImageSource]":

@@ -309,6 +309,10 @@ def test_calibrating_writes_what_it_measured_beside_the_model_and_into_a_report(
     told = json.loads((calibrated / "report" / "calibration.json").read_text())
     assert told["settings"]["fingerprint"].startswith(sure.name.split("@")[1])
     assert {name: told[name] for name in sure.calibration.measured} == sure.calibration.measured
+    assert [sum(part["cases"] for part in told[kind]["bins"]) for kind in ("words", "captions")] == [
+        told["words"]["cases"],
+        told["captions"]["cases"],
+    ]
     assert set(told["photographs"]["kinds"]) == set(KINDS)
     assert told["photographs"]["false_alarms"] <= 0.025
     page = (calibrated / "report" / "calibration.html").read_text()

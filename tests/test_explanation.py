@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -27,7 +28,12 @@ from captioner.inference.captioner import Captioner
 from captioner.inference.drawing import draw_attention, draw_gates, draw_ledger
 from captioner.inference.explanation import END_TEXT, ExplainedWord, Explanation
 from captioner.inference.explanation_page import render_explanation
-from captioner.inference.faithfulness import attention_faithfulness, delete_regions, log_probabilities
+from captioner.inference.faithfulness import (
+    attention_faithfulness,
+    delete_regions,
+    log_probabilities,
+    read_faithfulness,
+)
 from captioner.model.captioning import CaptioningModel
 from captioner.model.decoder import build_decoder
 from captioner.model.encoder import Encoder
@@ -479,6 +485,7 @@ def test_rules_no_caption_can_obey_cost_no_explanation_already_written(
         (["{picture}", "--out", "{foreign}"], "holds other things"),
         (["--faithfulness", "{foreign}"], "must hold dataset_dict.json"),
         (["{picture}", "--faithfulness", "{foreign}"], "There must be either pictures"),
+        (["{picture}", "--store"], "Only what --faithfulness DATA measures"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -520,3 +527,19 @@ def test_faithfulness_is_measured_on_a_collection(
     assert math.isfinite(record["attended_fall"]["mean"])
     assert "drawn at random" in capsys.readouterr().out
     assert program(monkeypatch, *arguments, "--split", "test") == 2
+
+
+def test_what_was_measured_of_attention_is_kept_with_the_model_on_demand(
+    monkeypatch: pytest.MonkeyPatch, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(model_folder, tmp_path / "own"))
+    rows = [{"image_id": "0", "image": {"bytes": pictures[0].read_bytes(), "path": None}, "captions": ["a dog"]}]
+    DatasetDict(validation=Dataset.from_list(rows, features=FEATURES)).save_to_disk(str(tmp_path / "data"))
+    arguments = ("--faithfulness", tmp_path / "data", "--model", own, "--out", tmp_path / "out")
+    assert program(monkeypatch, *arguments) == 0
+    assert read_faithfulness(own) is None
+    assert program(monkeypatch, *arguments, "--store") == 0
+    told = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    # Where the collection lies is nobody's business where the model goes.
+    assert read_faithfulness(own) == {name: figure for name, figure in told.items() if name != "settings"}
+    Captioner.from_pretrained(own)

@@ -188,6 +188,7 @@ def own(model_folder: Path, tmp_path: Path) -> Path:
     """A model folder with all it may have, and things that it should not send."""
     folder = Path(shutil.copytree(model_folder, tmp_path / "best"))
     write_beside(folder, "calibration.json", b"{}")
+    write_beside(folder, "faithfulness.json", b"{}")
     (folder / "README.md").write_text("# Mine")
     (folder / ".env").write_text("HF_TOKEN=secret")
     (folder / "notes.txt").write_text("private")
@@ -222,7 +223,7 @@ def test_a_new_repository_is_private_unless_it_is_to_be_public(
     assert uploads.created == [{"private": not public, "exist_ok": True}]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "calibration.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "calibration.json", "faithfulness.json"])
 def test_a_damaged_model_is_not_sent(uploads: Uploads, own: Path, name: str) -> None:
     (own / name).write_bytes((own / name).read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=f"{name} does not match"):

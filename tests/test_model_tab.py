@@ -1,5 +1,6 @@
 """The Model tab: what it shows of which model, and that nothing of a stranger's card or vocabulary can harm."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import captioner.pretrained
 from app.desk import Desk
 from app.home import Home
 from app.model import Shown, model_choice, read_card, show, vocabulary_of
-from app.model_drawing import MOST_WORDS, draw_card, draw_confidence_figures, draw_words
+from app.model_drawing import MOST_WORDS, draw_attention_figures, draw_card, draw_confidence_figures, draw_words
 from app.models import Models, name_models
 from captioner.errors import CheckpointError
 from captioner.inference.captioner import Captioner
 from captioner.inference.confidence import read_calibration
 from captioner.model.captioning import CaptioningModel
-from captioner.model.checkpoint import save_checkpoint
+from captioner.model.checkpoint import save_checkpoint, write_beside
 
 PRETRAINED = Path(captioner.pretrained.__file__).parent
 
@@ -115,19 +116,75 @@ def test_figures_of_another_shape_are_none(measured: dict[str, Any]) -> None:
     assert "No figures are stored" in draw_confidence_figures(measured)
 
 
-@pytest.mark.parametrize("stored", ["none", "of another shape", "those of the shipped model"])
-def test_where_the_figures_of_attention_stand_is_said_whatever_is_stored(stored: str) -> None:
+BINS = [{"cases": 20, "said": 0.1, "came": 0.15}, {"cases": 19, "said": 0.6, "came": 0.5}]
+
+
+def test_a_diagram_has_a_dot_for_each_bin_where_said_and_came_meet_and_a_table_tells_how_many_there_are() -> None:
     calibration = read_calibration(PRETRAINED, feature_size=1280)
     assert calibration is not None
-    figures = draw_confidence_figures(
-        {"none": None, "of another shape": {}, "those of the shipped model": calibration.measured}[stored]
-    )
-    assert "its card tells the figures" in figures
-    assert figures.count("captioner explain --faithfulness") == 1
+    measured = calibration.measured
+    binned = measured | {"words": measured["words"] | {"bins": BINS}, "captions": measured["captions"] | {"bins": BINS}}
+    html = draw_confidence_figures(binned)
+    assert html.count("<svg") == 2
+    assert html.count('cx="30.0" cy="255.0"') == 2
+    assert html.count("<tr><td>60%</td><td>50%</td><td>19</td></tr>") == 2
+    assert "up to 20 words or 20 captions" in html
 
 
-def test_the_card_of_the_shipped_model_tells_the_figures_of_attention() -> None:
-    assert "captioner explain --faithfulness" in draw_card(read_card(PRETRAINED))
+def test_a_calibration_from_before_there_were_bins_has_figures_and_no_diagram() -> None:
+    calibration = read_calibration(PRETRAINED, feature_size=1280)
+    assert calibration is not None
+    without = {
+        name: {key: value for key, value in of.items() if key != "bins"} if name in ("words", "captions") else of
+        for name, of in calibration.measured.items()
+    }
+    html = draw_confidence_figures(without)
+    assert "<svg" not in html
+    assert "the bins are not stored" in html
+    assert f"{calibration.measured['words']['calibration_error']:.3f}" in html
+
+
+@pytest.mark.parametrize("bins", [3, "ab", [{"cases": 0, "said": 0.1, "came": 0.1}], [{"said": float("nan")}], [None]])
+def test_a_stranger_s_bins_of_another_shape_draw_nothing(bins: Any) -> None:
+    calibration = read_calibration(PRETRAINED, feature_size=1280)
+    assert calibration is not None
+    words = calibration.measured["words"] | {"bins": bins}
+    assert "No figures are stored" in draw_confidence_figures(calibration.measured | {"words": words})
+
+
+FALLS = {
+    "content_words": 976,
+    "pictures": 200,
+    "regions_deleted": 12,
+    "regions": 49,
+    "attended_fall": {"mean": 0.38, "low": 0.33, "high": 0.43},
+    "random_fall": {"mean": 0.02, "low": 0.01, "high": 0.03},
+    "attended_hurts_more": {"mean": 0.705, "low": 0.68, "high": 0.73},
+}
+
+
+def test_the_figures_of_attention_are_those_that_are_stored_with_the_model(
+    model: CaptioningModel, installed: dict[str, Path]
+) -> None:
+    write_beside(installed["mine"], "faithfulness.json", json.dumps(FALLS).encode())
+    with Desk(Models(installed)) as desk:
+        told = show(desk, "mine", "").attention
+        assert "explain --faithfulness DATA --store" in show(desk, "dogs", "").attention
+    assert "<td>0.38 <small>(0.33 – 0.43)</small></td>" in told
+    assert "the 12 of 49 it looked at most" in told
+    assert "976 content words on 200 pictures" in told
+    assert "70.5% of the words" in told
+
+
+@pytest.mark.parametrize("measured", [{}, FALLS | {"attended_fall": 3}, FALLS | {"random_fall": {"mean": "<script>"}}])
+def test_figures_of_attention_of_another_shape_are_none(measured: dict[str, Any]) -> None:
+    assert "No figures of its attention" in draw_attention_figures(measured)
+
+
+def test_figures_of_attention_that_were_changed_are_a_sentence(installed: dict[str, Path]) -> None:
+    write_beside(installed["dogs"], "faithfulness.json", b"3")
+    with Desk(Models(installed)) as desk:
+        assert "<code>captioner explain --faithfulness</code> stores" in show(desk, "dogs", "").identity
 
 
 def test_thousands_of_words_are_cut_and_said_to_be_more() -> None:

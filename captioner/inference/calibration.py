@@ -76,7 +76,7 @@ class Measured:
     photographs: Separation
 
     def as_json(self) -> dict[str, Any]:
-        """Every figure, without curves."""
+        """Every figure and bin, without curves."""
         return {
             "pictures": self.pictures,
             "human_bar_cider_d": round(self.human_bar, 2),

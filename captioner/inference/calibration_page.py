@@ -12,10 +12,8 @@ from captioner.inference.calibration import FOLDS, Measured
 from captioner.inference.caption import HIGH, LOW
 from captioner.inference.photographs import FALSE_ALARMS
 from captioner.inference.reliability import BINS, Floats, Reliability
+from captioner.inference.reliability_diagram import SIDE, TICKS, draw_reliability_diagram
 from captioner.inference.standalone import standalone_page
-
-SIDE = 300
-"""Of a diagram, in pixels."""
 
 _CURVE_POINTS = 100
 
@@ -71,8 +69,10 @@ def render(measured: Measured, *, title: str, settings: Mapping[str, str]) -> st
         measured=measured,
         rows=figures(measured),
         diagrams=[("Words", measured.words), ("Captions", measured.captions)],
+        diagram=draw_reliability_diagram,
         curve=_curve,
         side=SIDE,
+        ticks=TICKS,
         low=LOW,
         high=HIGH,
         folds=FOLDS,
@@ -127,21 +127,7 @@ each judged by what was fitted on others.</p>
 {% for name, of in diagrams %}
 <section class="card">
 <h2>{{ name }}</h2>
-<svg viewBox="-40 -10 {{ side + 60 }} {{ side + 50 }}" role="img"
-     aria-label="Reliability diagram: calibration error {{ "%.3f" | format(of.calibration_error) }}">
-<rect class="frame" width="{{ side }}" height="{{ side }}"/>
-<line class="even" x1="0" y1="{{ side }}" x2="{{ side }}" y2="0"/>
-{% for bin in of.bins %}
-<circle class="dot" cx="{{ "%.1f" | format(side * bin.said) }}" cy="{{ "%.1f" | format(side * (1 - bin.came)) }}"
-        r="6"><title>{{ "%.2f said, %.2f came, %d cases" | format(bin.said, bin.came, bin.cases) }}</title></circle>
-{% endfor %}
-{% for tick in [0, 0.25, 0.5, 0.75, 1] %}
-<text x="{{ side * tick }}" y="{{ side + 18 }}" text-anchor="middle">{{ tick }}</text>
-<text x="-8" y="{{ side * (1 - tick) + 4 }}" text-anchor="end">{{ tick }}</text>
-{% endfor %}
-<text x="{{ side / 2 }}" y="{{ side + 36 }}" text-anchor="middle">said</text>
-<text x="8" y="16">came</text>
-</svg>
+{{ diagram(of.bins, of=name, error=of.calibration_error) | safe }}
 </section>
 {% endfor %}
 </div>
@@ -158,7 +144,7 @@ line is the confidence, the dotted one the log-probability alone.</p>
 <rect class="frame" width="{{ side }}" height="{{ side }}"/>
 <polyline class="before" points="{{ curve(of.risks[1]) }}"/>
 <polyline class="curve" points="{{ curve(of.risks[0]) }}"/>
-{% for tick in [0, 0.25, 0.5, 0.75, 1] %}
+{% for tick in ticks %}
 <text x="{{ side * tick }}" y="{{ side + 18 }}" text-anchor="middle">{{ tick }}</text>
 <text x="-8" y="{{ side * (1 - tick) + 4 }}" text-anchor="end">{{ tick }}</text>
 {% endfor %}

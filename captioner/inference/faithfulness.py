@@ -12,8 +12,10 @@ hold what was to be deleted. The words before are kept as they were said.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +25,16 @@ from torch import Tensor
 
 from captioner.config import SearchConfig
 from captioner.data.images import ImageSource
-from captioner.errors import ConfigError, DataError, ImageError
+from captioner.errors import CheckpointError, ConfigError, DataError, ImageError
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
+from captioner.model.checkpoint import read_beside
 from captioner.text.function_words import FUNCTION_WORDS
 from captioner.text.vocabulary import NEVER_SAID, START
 from captioner.training.objectives import teacher_forcing
+
+FILE = "faithfulness.json"
+"""Beside a model where its attention was measured: what `Faithfulness.as_json` tells."""
 
 _BOOTSTRAP = 1000
 _VARIANTS_AT_ONCE = 256
@@ -90,6 +96,17 @@ class Faithfulness:
         }
         counts = {name: getattr(self, name) for name in ("pictures", "failed", "regions_deleted", "regions", "draws")}
         return {"content_words": len(self.words), **counts, **figures}
+
+
+def read_faithfulness(folder: Path) -> dict[str, Any] | None:
+    """The figures stored with the model in `folder`; None when it has none. Raises CheckpointError when damaged."""
+    data = read_beside(folder, FILE)
+    try:
+        return None if data is None else dict(json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{FILE} must hold what `captioner explain --faithfulness` stores, but it does not; run that again."
+        ) from error
 
 
 def attention_faithfulness(

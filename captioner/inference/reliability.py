@@ -61,10 +61,12 @@ class Reliability:
     """(cases,) each: the share wrong among the surest 1, 2, 3, ..., by the probability and by the raw score."""
 
     def as_json(self) -> dict[str, Any]:
-        """The figures, without the curves."""
+        """The figures and the bins, without the curves."""
         figures = {name: value for name, value in asdict(self).items() if name not in ("risks", "bins", "gain")}
-        rounded = {name: value if isinstance(value, int) else round(value, 4) for name, value in figures.items()}
-        return rounded | {"risk_area_gain_95": [round(bound, 4) for bound in self.gain]}
+        return _rounded(figures) | {
+            "risk_area_gain_95": [round(bound, 4) for bound in self.gain],
+            "bins": [_rounded(part._asdict()) for part in self.bins],
+        }
 
 
 def measure(probabilities: Floats, raw: Floats, right: Bools, groups: NDArray[np.int64]) -> Reliability:
@@ -121,6 +123,10 @@ def risks(scores: Floats, right: Bools) -> Floats:
     _, place, count = np.unique(-scores, return_inverse=True, return_counts=True)
     wrong_of_score = np.bincount(place, weights=~right) / count
     return np.asarray(np.cumsum(np.repeat(wrong_of_score, count)) / np.arange(1, len(right) + 1))
+
+
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, int) else round(value, 4) for name, value in figures.items()}
 
 
 def _error_by_chance(probabilities: Floats, seed: int = 0) -> float:

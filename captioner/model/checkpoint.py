@@ -4,6 +4,7 @@
     vocabulary.json      every word with its count
     model.safetensors    the decoder's weights, and the encoder's unless a pip package carries them
     calibration.json     how sure the model may be, where it was measured (see `captioner.inference.confidence`)
+    faithfulness.json    how far its attention is to be trusted, likewise (see `captioner.inference.faithfulness`)
     manifest.json        the SHA-256 of each of these
 
 A frozen encoder from a pip package is named and its fingerprint kept, not copied.

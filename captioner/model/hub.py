@@ -19,7 +19,9 @@ from captioner.model.checkpoint import load_checkpoint, read_beside
 SHIPPED = "default"
 """What the shipped model is called."""
 
-FILES = ("README.md", "config.json", "vocabulary.json", "model.safetensors", "calibration.json", "manifest.json")
+_MEASURED = ("calibration.json", "faithfulness.json")
+
+FILES = ("README.md", "config.json", "vocabulary.json", "model.safetensors", *_MEASURED, "manifest.json")
 """All that a model on the hub may consist of."""
 
 _WORD = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
@@ -75,7 +77,8 @@ def send_model(folder: Path, repository: str, *, public: bool) -> str:
     import huggingface_hub
 
     load_checkpoint(folder)
-    read_beside(folder, "calibration.json")
+    for name in _MEASURED:
+        read_beside(folder, name)
     present = [name for name in FILES if (folder / name).is_file()]
     hub = huggingface_hub.HfApi(library_name="captioner", library_version=captioner.__version__)
     try:
