@@ -54,6 +54,30 @@ def test_a_row_does_not_depend_on_the_other_rows(kind: str, cell: str, attention
         torch.testing.assert_close(alone[:, 0], together[:, row])
 
 
+@pytest.mark.parametrize(("kind", "cell", "attention", "sentinel"), EVERY_DECODER)
+def test_a_folded_decoder_looks_the_words_up_and_says_the_same(
+    kind: str, cell: str, attention: str, sentinel: bool
+) -> None:
+    decoder, features, words = decoder_of(kind, cell, attention, sentinel), some_features(), some_words()
+    before = decoder.score(teacher_forcing(decoder, features, words))
+    weights = set(decoder.state_dict())
+    decoder.fold()
+    torch.testing.assert_close(decoder.score(teacher_forcing(decoder, features, words)), before)
+    decoder.embedding.weight.data.zero_()
+    assert decoder.embed(words).norm() > 0  # it does not compute any more
+    assert set(decoder.state_dict()) == weights
+
+
+def test_a_folded_decoder_that_is_trained_after_all_computes_again() -> None:
+    decoder, words = decoder_of("attend"), some_words()
+    decoder.fold()
+    before = decoder.embed(words)
+    decoder.train()
+    decoder.embedding.weight.data *= 2
+    assert not torch.equal(decoder.embed(words), before)
+    assert decoder.embed(words).requires_grad
+
+
 @pytest.mark.parametrize(("kind", "sentinel"), [("attend", False), ("attend", True), ("top_down", False)])
 def test_where_each_word_looked_sums_to_one(kind: str, sentinel: bool) -> None:
     decoder = decoder_of(kind, sentinel=sentinel)

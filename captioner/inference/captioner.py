@@ -58,7 +58,7 @@ class Captioner:
         """
         found = find_model(model)
         exported = is_exported(found.folder)
-        network = load_exported(found.folder) if exported else load_checkpoint(found.folder)
+        network = load_exported(found.folder) if exported else load_checkpoint(found.folder).for_inference()
         feature_size = network.encoder.feature_size
         calibration = read_calibration(found.folder, feature_size=feature_size) if calibrated else None
         name = f"{found.name}@{checkpoint_fingerprint(found.folder)[:12]}"

