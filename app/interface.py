@@ -21,6 +21,7 @@ from .condition import condition_routes, version
 from .desk import Desk
 from .door import Door
 from .home import Home
+from .lessons import Lessons
 from .limits import OWN, Limits
 from .many import many_tab
 from .model import model_choice, model_tab, offered
@@ -68,10 +69,10 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
             with gr.Tab("Caption", id="caption", elem_id="caption-page"):
                 caption_tab(desk, model, limits)
             with gr.Tab("Many pictures", id="many", elem_id="many-page"):
-                many_tab(desk, model, limits)
+                many_tab(desk, model, limits, Lessons(home.collection) if home else None)
             if home is not None:
-                with gr.Tab("Teach", id="teach", elem_id="teach-page"):
-                    teach_tab(desk, model, home, page)
+                with gr.Tab("Teach", id="teach", elem_id="teach-page") as teach:
+                    teach_tab(desk, model, home, page, teach)
             with gr.Tab("Model", id="model", elem_id="model-page"):
                 model_tab(desk, model)
         gr.HTML(

@@ -17,12 +17,22 @@ from gradio.utils import get_upload_folder
 from captioner.errors import CaptionerError
 
 from .desk import Asked, Desk
+from .lessons import Lessons
 from .limits import Limits
 from .many_batch import Batch
 from .many_downloads import KINDS, write_download
-from .many_drawing import draw_cards, draw_download, draw_gallery, draw_progress, draw_sentences, tell_progress
+from .many_drawing import (
+    draw_added,
+    draw_cards,
+    draw_download,
+    draw_gallery,
+    draw_progress,
+    draw_sentences,
+    tell_progress,
+)
 from .many_intake import take
 from .many_run import Pace, pace, run
+from .many_teaching import Added, add_to_lessons
 from .uploads import Upload, Uploads, uploads
 from .wishes import Wishes
 
@@ -49,8 +59,11 @@ _PAUSE: Final = 0.3
 _PAUSE_PER_PICTURE: Final = 0.001
 
 
-def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
-    """Lay out the components and say what happens when pictures come; `model` says who captions them."""
+def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits, lessons: Lessons | None) -> None:
+    """Lay out the components and say what happens when pictures come; `model` says who captions them.
+
+    They can be added to `lessons`, where there are any.
+    """
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     batch = gr.State(delete_callback=_discard)
     with gr.Column(elem_id="many-tab"):
@@ -69,6 +82,9 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
         with gr.Row(visible=False, elem_id="many-actions") as actions:
             go = gr.Button("Stop", variant="primary", size="sm", scale=0, elem_id="many-go")
             anew = gr.Button("Begin anew", size="sm", scale=0, elem_id="many-anew")
+            teach = gr.Button(
+                "Keep these to teach", size="sm", scale=0, visible=lessons is not None, elem_id="many-teach"
+            )
             gr.HTML("<span>Download</span>", elem_id="many-download")
             takeaways = [
                 gr.Button(kind, size="sm", scale=0, elem_id=f"many-{kind.lower().replace(' ', '-')}") for kind in KINDS
@@ -95,6 +111,8 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
     anew.click(
         begin_anew, [batch, gr.Checkbox(visible=False)], [sentences, link, *shown], js=_SURE, queue=False, **private
     )
+    if lessons is not None:
+        teach.click(partial(keep_to_teach, lessons), batch, sentences, concurrency_id="teach", **private)
     for button, kind in zip(takeaways, KINDS, strict=True):
         button.click(partial(download, kind), batch, [sentences, link], **private)
 
@@ -176,6 +194,22 @@ def begin_anew(batch: Batch | None, sure: bool) -> tuple[Any, ...]:
         return (gr.skip(),) * 7
     batch.discard()
     return "", "", None, *_show(Batch(batch.folder, batch.room), Pace(0, 0, 0))[1:]
+
+
+def keep_to_teach(lessons: Lessons, batch: Batch | None) -> Generator[str, None, None]:
+    """Add the pictures to those that teach, telling now and then how many of them are done."""
+    if batch is None:
+        yield draw_sentences([_GONE])
+        return
+    added, shown = Added(), time.monotonic()
+    try:
+        for number in add_to_lessons(batch, lessons, added):
+            if time.monotonic() - shown >= _PAUSE:
+                yield f'<p role="status">{number:,} of {batch.done:,} pictures.</p>'
+                shown = time.monotonic()
+        yield draw_added(added)
+    except CaptionerError as error:
+        yield draw_sentences([str(error)]) + draw_added(added)
 
 
 def download(kind: str, batch: Batch | None) -> tuple[Any, ...]:

@@ -14,8 +14,11 @@ from urllib.parse import quote
 from .many_batch import LONGEST_CAPTION, Batch, Picture
 from .many_downloads import Download
 from .many_run import THUMBNAIL, Pace
+from .many_teaching import Added
 
 _SORTS: Final = {"sure": "Least sure first", "came": "As they came", "name": "By name"}
+# Of the sentences about pictures that could not be added.
+_MOST_WRONG: Final = 3
 _FILTERS: Final = {"all": "All", "uncertain": "Uncertain", "failed": "Not captioned", "edited": "Edited"}
 
 
@@ -119,6 +122,25 @@ def draw_sentences(sentences: Sequence[str]) -> str:
     """What there is to know about what came, or what was wished for; empty for nothing."""
     told = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     return f'<div role="alert">{told}</div>' if told else ""
+
+
+def draw_added(added: Added) -> str:
+    """What became of the pictures that were to be added to those that teach."""
+    told = [
+        (added.kept, "kept to teach, with what you wrote"),
+        (added.waiting, "waiting on the tab Teach to be corrected"),
+        (added.known, "there already, and left alone"),
+        (added.gone, "no longer here, to be dropped again"),
+    ]
+    sentences = [f"{_are(count)} {what}." for count, what in told if count] or ["No picture has a caption yet."]
+    wrong = [*added.wrong[:_MOST_WRONG]]
+    if len(added.wrong) > _MOST_WRONG:
+        wrong.append(f"So it went with {len(added.wrong) - _MOST_WRONG:,} more.")
+    return f'<p role="status">{" ".join(sentences)}</p>{draw_sentences(wrong)}'
+
+
+def _are(pictures: int) -> str:
+    return "1 picture is" if pictures == 1 else f"{pictures:,} pictures are"
 
 
 def draw_download(download: Download) -> str:

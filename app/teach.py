@@ -84,13 +84,13 @@ class Shown(NamedTuple):
     timer: Any
 
 
-def teach_tab(desk: Desk, model: gr.Dropdown, home: Home, page: gr.Blocks) -> None:
-    """Lay out the components and say what happens; `model` suggests."""
+def teach_tab(desk: Desk, model: gr.Dropdown, home: Home, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Lay out the components and say what happens; `model` suggests, and `tab` is the one they are laid out in."""
     lessons = Lessons(home.collection)
     retraining = Retraining(home, desk)
     with gr.Row(elem_id="teach-tab", equal_height=False):
         with gr.Column(scale=7, min_width=300, elem_id="teach-correct"):
-            collection = _lay_out_collection(Correcting(lessons, desk), model, page)
+            collection = _lay_out_collection(Correcting(lessons, desk), model, page, tab)
         with gr.Column(scale=5, min_width=300, elem_id="teach-side"):
             begin = _lay_out_teaching(retraining, lessons, desk, model, page)
             collection.kept.render()
@@ -99,7 +99,7 @@ def teach_tab(desk: Desk, model: gr.Dropdown, home: Home, page: gr.Blocks) -> No
     page.load(partial(_offered, desk, retraining), None, model, show_progress="hidden", api_visibility="private")
 
 
-def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blocks) -> View:
+def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blocks, tab: gr.Tab) -> View:
     current, shown, given = gr.State(), gr.State(SHOWN), gr.State("")
     told = gr.HTML(js_on_load=_CHOOSE, apply_default_css=False, elem_id="teach-told")
     with gr.Column(visible=False, elem_id="teach-lesson") as lesson:
@@ -148,6 +148,8 @@ def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blo
         drawing.click(_choosing(correcting), written, outputs, **at_once).then(**focus)
     captions.input(_new_words(correcting), [model, captions], new_words, trigger_mode="always_last", **at_once)
     page.load(_sentences(correcting.look), [model], outputs, **at_once)
+    # Pictures come from the tab for many pictures, too.
+    tab.select(_sentences(correcting.look_again), here, outputs, **at_once)
     return components
 
 

@@ -68,6 +68,10 @@ class Correcting:
         new_words = self.new_words(model, text)
         return View(lesson.name, shown, text, gr.update(visible=True), picture, text, new_words, told, listed)
 
+    def look_again(self, model: str, current: str | None, shown: int) -> View:
+        """The same, where what a person is writing stays. Raises DataError as `look`."""
+        return self._keeping_text(self.look(model, current, shown), current)
+
     def new_words(self, model: str, text: str) -> str:
         """Which words of captions the model does not know."""
         return draw_new_words(self.desk.captioner(model).model.vocabulary, text)

@@ -590,7 +590,8 @@ def test_a_visitor_drops_pictures_watches_them_stops_goes_on_sorts_corrects_and_
             page.get_by_role("button", name=kind, exact=True).click()
         return started.value.path().read_bytes()
 
-    with serve("--model", model_folder, temporary=temporary) as served, sync_playwright() as playwright:
+    options = ("--model", model_folder, "--home", tmp_path / "home")
+    with serve(*options, temporary=temporary) as served, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 375, "height": 812}, reduced_motion="reduce")
         page.on("request", lambda request: foreign.append(request.url) if is_foreign(request.url, served) else None)
@@ -670,6 +671,17 @@ def test_a_visitor_drops_pictures_watches_them_stops_goes_on_sorts_corrects_and_
             lines = [json.loads(line) for line in folder.read("metadata.jsonl").splitlines()]
             assert [line["caption"] for line in lines] == [row["caption"] for row in rows if row["caption"]]
             assert folder.read(lines[3]["file_name"]) == png(3)
+
+        # Kept to teach; the first eleven came twice
+        page.get_by_role("button", name="Keep these to teach").click()
+        expect(page.locator("#many-sentences")).to_have_text(
+            "2 pictures are kept to teach, with what you wrote. 78 pictures are waiting on the tab Teach to be "
+            "corrected. 11 pictures are there already, and left alone."
+        )
+        page.get_by_role("tab", name="Teach").click()
+        expect(page.locator("#teach-kept h2")).to_have_text("2 pictures, 2 captions")
+        expect(page.locator("#teach-picture")).to_contain_text("78 pictures to correct")
+        page.get_by_role("tab", name="Many pictures").click()
 
         # Away with all of it
         assert list(temporary.glob("captioner-*/many/*/pictures/many.zip/079.png"))
