@@ -65,8 +65,15 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Teacher forcing."""
+    """How the weights are learnt."""
 
+    objective: Literal["cross_entropy", "self_critical"] = "cross_entropy"
+    """`self_critical` makes captions that the model draws itself likelier, the better they are (needs `--from`).
+
+    How good: their CIDEr-D against the training captions, and against the picture's other drawn captions.
+    """
+    samples: int = 5
+    """Captions drawn for each picture of a batch, at most `search.max_length` long; `self_critical` only."""
     seed: int = 0
     epochs: int = 30
     min_steps: int = 0
@@ -87,8 +94,12 @@ class TrainingConfig:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
+    """`cross_entropy` only."""
     scheduled_sampling: float = 0.0
-    """The share of previous words that, in the last epoch, are the model's own; it grows linearly from 0."""
+    """The share of previous words that, in the last epoch, are the model's own; it grows linearly from 0.
+
+    `cross_entropy` only.
+    """
     average_decay: float = 0.999
     """Decay per step of the exponential average of the weights, which is what is evaluated and kept."""
     evaluations: int | None = None
@@ -113,6 +124,11 @@ class SearchConfig:
     max_length: int = 24
     length_exponent: float = 0.7
     """A caption's score is its log-probability over its length to this power: 0 favours short captions."""
+    consensus: float = 0.0
+    """Above 0 the beam's captions are ordered by how like each is to all of them, and the best score no longer decides.
+
+    The higher, the more the unlikely ones count (`captioner.text.consensus`). Not with groups.
+    """
     no_repeat_ngram: int = 3
     """No sequence of so many words occurs twice; 0 allows repeats."""
     groups: int = 1
@@ -120,7 +136,7 @@ class SearchConfig:
     diversity: float = 0.5
     """What a word loses from its log-probability for each beam of an earlier group that has just said it."""
     method: Literal["beam", "sample"] = "beam"
-    """`sample`: draw words at random with the settings below; the width, the groups and the length exponent rest."""
+    """`sample`: draw words at random with the settings below; what is above and concerns beams rests."""
     temperature: float = 1.0
     """Below 1 likely words become likelier still."""
     top_k: int = 0
@@ -149,6 +165,7 @@ _AT_LEAST_ONE = {
     *("epochs", "max_steps", "pictures_per_batch", "pictures_at_once", "evaluations", "patience", "max_skipped"),
     *("beam_width", "max_length", "groups"),
 }
+_AT_LEAST_TWO = {"samples"}
 _AT_MOST_ONE = {"dropout", "label_smoothing", "scheduled_sampling", "average_decay", "top_p"}
 """Numbers with a limit; every other is 0 or more."""
 
@@ -216,7 +233,8 @@ def _check(hint: Any, value: Any, label: str) -> Any:
 
 def _check_range(value: float, label: str) -> None:
     name = label.rpartition(".")[2]
-    least, most = 1 if name in _AT_LEAST_ONE else 0, 1 if name in _AT_MOST_ONE else math.inf
+    least = 2 if name in _AT_LEAST_TWO else 1 if name in _AT_LEAST_ONE else 0
+    most = 1 if name in _AT_MOST_ONE else math.inf
     if not (math.isfinite(value) and least <= value <= most):
         limit = f"from {least} to {most}" if most < math.inf else f"{least} or more"
         raise ConfigError(f"{label} must be {limit}, but {value!r} came.")

@@ -4,6 +4,7 @@ captioner train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k
 captioner train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k --resume
 captioner train configs/custom.toml --data data/mine --from default --out runs/mine
 captioner train configs/custom-cnn.toml --data data/mine --from runs/mine/best --out runs/mine-cnn
+captioner train configs/flickr8k-self-critical.toml --data data/flickr8k --from runs/tuned/best --out runs/self-critical
 torchrun --nproc-per-node=2 -m captioner.pipelines.train configs/flickr8k.toml --data data/flickr8k --out runs/flickr8k
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.errors import CaptionerError, DataError, TrainingError
+from captioner.errors import CaptionerError, ConfigError, DataError, TrainingError
 from captioner.training.events import Evaluated, MemoryShort, StepDone, StepSkipped
 from captioner.training.tracking import Service, tracking
 
@@ -98,6 +99,11 @@ def learn(
     from captioner.training.loop import fit
     from captioner.training.warm_start import settings_kept, warm_start
 
+    if start is None and load_config(recipe, overrides).training.objective == "self_critical":
+        raise ConfigError(
+            "Self-critical training must begin from a model that can caption already, for it learns from the model's "
+            "own captions, but --from was not given; train one by cross-entropy, and give its `best` with --from."
+        )
     old = None if start is None else load_checkpoint(find_model(start).folder)
     config = load_config(recipe, overrides, base=None if old is None else settings_kept(old))
     if not resume and (out / "state.pt").exists():
@@ -171,7 +177,7 @@ def _show(event: "Event", bar: "TaskID", progress: "Progress") -> None:
     match event:
         case StepDone():
             rate = event.words / event.seconds
-            told = f"Epoch {event.epoch + 1}  loss {event.loss:.3f}  {rate:,.0f} words/s"
+            told = f"Epoch {event.epoch + 1}  {_learning(event)}  {rate:,.0f} words/s"
             progress.update(bar, completed=event.step, total=event.steps, description=told)
         case StepSkipped():
             progress.console.print(
@@ -182,11 +188,16 @@ def _show(event: "Event", bar: "TaskID", progress: "Progress") -> None:
                 f"Memory is short: from now on {event.pictures_at_once} pictures at once, with the same result."
             )
         case Evaluated():
-            loss = "before training" if event.loss is None else f"loss {event.loss:.4f}"
             progress.console.print(
-                f"Epoch {event.epoch:6.2f}  {loss:15}  greedy CIDEr-D {event.cider_d:6.2f}  "
+                f"Epoch {event.epoch:6.2f}  {_learning(event):15}  greedy CIDEr-D {event.cider_d:6.2f}  "
                 f"BLEU-4 {event.bleu_4:5.2f}{'  best' if event.best else ''}"
             )
+
+
+def _learning(event: "StepDone | Evaluated") -> str:
+    if event.loss is not None:
+        return f"loss {event.loss:.4f}"
+    return "before training" if event.reward is None else f"reward {event.reward:.2f}"
 
 
 def _summary(

@@ -18,10 +18,11 @@ from captioner.data.rows import Row
 from captioner.data.sources import shapes_rows
 from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
-from captioner.inference.evaluation import Evaluation, Scored, evaluate, find_faults
+from captioner.inference.evaluation import Evaluation, Scored, evaluate
 from captioner.inference.report import render
 from captioner.model.captioning import build_model
 from captioner.model.checkpoint import checkpoint_fingerprint, save_checkpoint
+from captioner.text.faults import Faults
 from captioner.text.metrics import CiderD, score
 from captioner.text.vocabulary import Vocabulary, normalise
 from pipelines import evaluate as pipeline
@@ -157,13 +158,6 @@ def test_best_and_worst_never_share_a_picture(evaluation):
     assert best[0] is not worst[0]
 
 
-def test_faults_are_a_word_twice_in_a_row_and_an_end_that_dangles():
-    captions = ["a dog dog runs", "a dog runs in the", "a man and a dog", "a dog runs with"]
-    faults = find_faults([caption.split() for caption in captions])
-    assert faults.repeated_word == 0.25
-    assert faults.dangling_end == 0.5
-
-
 # --- the page ---------------------------------------------------------------------------------------------
 
 
@@ -201,6 +195,15 @@ def test_the_page_escapes_every_text(evaluation):
     assert ("alt", evil) in page.attributes
     # Title twice; caption, id, reference; id and error of the failed one; name and value of a setting.
     assert page.text.count(evil) == 9
+
+
+def test_faults_are_told_beside_those_of_the_references(evaluation):
+    faulty = replace(evaluation, faults=Faults(0.5, 0.0, 0.25, 0.125))
+    text = Page(page_of(faulty)).text
+    for expected in ("Dangling end", "50.0%", "Unknown word", "Repeated word", "25.0%", "Repeated phrase", "12.5%"):
+        assert expected in text
+    assert f"{evaluation.reference_faults.repeated_phrase:.1%} of the references" in text
+    assert evaluation.as_json()["reference_faults"]["dangling_end"] == 0.0
 
 
 def test_the_page_tells_figures_normalisation_captions_and_failures(evaluation):

@@ -55,7 +55,3 @@ def test_own_words_grow_from_none_to_their_share() -> None:
     chosen = plan(25, scheduled_sampling=0.4)
     assert chosen.batch(0).own_words == 0
     assert chosen.batch(11).own_words == 0.4
-
-
-def test_target_words_are_the_words_and_an_end_for_every_caption() -> None:
-    assert plan(25).batch(0).target_words == 3 * len(plan(25).batch(0).pictures)

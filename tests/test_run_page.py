@@ -118,6 +118,14 @@ def test_an_older_model_before_training_has_no_loss_and_no_speed() -> None:
     assert "–" in page.text
 
 
+def test_a_self_critical_run_shows_its_reward_where_others_show_their_loss() -> None:
+    run = Run(RECIPE, {}, [replace(FIRST, loss=None), replace(FIRST, loss=None, reward=41.2, step=12)], [])
+    text = Page(render(run, title="t")).text
+    assert "Reward of drawn captions" in text
+    assert "41.2" in text
+    assert "loss" not in text
+
+
 def test_of_a_long_run_few_captions_are_shown_and_the_best_is_among_them() -> None:
     evaluations = [
         replace(FIRST, epoch=float(epoch), best=epoch in (1, 8), examples={"0.jpg": f"Caption {epoch}."})

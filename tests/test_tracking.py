@@ -105,6 +105,18 @@ def test_each_service_is_told_the_same_figures_at_the_same_steps(service: Any, f
         assert begun["resume"] == ("auto" if service == "wandb" else "allow")
 
 
+def test_rewards_are_told_in_place_of_losses(folder: Path, monkeypatch) -> None:
+    fake = Fake()
+    monkeypatch.setitem(sys.modules, MODULES["wandb"], fake)
+    with tracking("wandb", folder) as tell:
+        tell(StepDone(0, 10, 20, None, 100, 0.5, reward=40.0))
+        tell(Evaluated(1.0, 10, None, 20.0, 7.0, 200.0, 6.0, 0, True, reward=39.0))
+    [(_, step), (_, evaluated)] = fake.told
+    assert step == {"train/reward": 40.0, "train/words_per_second": 200.0}
+    assert evaluated["train/mean_reward"] == 39.0
+    assert "train/mean_loss" not in evaluated
+
+
 def test_a_resumed_run_takes_the_place_of_what_was_told_after_its_state(folder: Path, monkeypatch) -> None:
     fake = Fake()
     monkeypatch.setitem(sys.modules, MODULES["tensorboard"], fake)

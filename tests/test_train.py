@@ -161,3 +161,20 @@ def test_only_the_first_process_tells_a_mistake(
             trained(data, model_folder, tmp_path / "run", set=["training.epoch=3"])
     assert quiet.value.exit_code == 2
     assert capsys.readouterr().err == ""
+
+
+def test_self_critical_training_needs_a_model_to_begin_from(
+    data: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, few = RECIPE.with_name("flickr8k-self-critical.toml"), [*QUICK, "vocabulary.min_count=1"]
+    with pytest.raises(ConfigError, match=r"must begin from a model .* --from"):
+        trained(data, model_folder, tmp_path / "run", recipe=recipe, set=few, start=None)
+    assert not (tmp_path / "run").exists()
+    trained(data, model_folder, tmp_path / "run", recipe=recipe, set=few)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "reward" in told
+    assert "loss" not in told
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["loss"] is None
+    assert last["reward"] > 0
+    assert "Reward of drawn captions" in (tmp_path / "run" / "report.html").read_text()

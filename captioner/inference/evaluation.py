@@ -14,6 +14,7 @@ from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
 from captioner.text.bootstrap import Interval, confidence_intervals
 from captioner.text.claims import Contradicted, contradicted
+from captioner.text.faults import Faults, find_faults
 from captioner.text.metrics import CiderD, Scores, score
 
 NORMALISATION = (
@@ -24,12 +25,6 @@ BOOTSTRAP = (
     "The 95 % intervals come from drawing the pictures 1,000 times with replacement: they tell the luck of the "
     "pictures, not of the training run."
 )
-
-DANGLING_WORDS = frozenset(
-    {"a", "an", "the", "his", "its", "their", "and", "or", "while", "is", "are"}
-    | {"of", "in", "into", "at", "with", "to", "from", "for"}
-)
-"""English words that a finished sentence hardly ends with."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +56,6 @@ class _Said(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Faults:
-    """Shares of captions, 0 to 1, with a fault that can be seen without the picture."""
-
-    repeated_word: float
-    """A word stands twice in a row."""
-    dangling_end: float
-    """The last word is one of `DANGLING_WORDS`."""
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """What was said about each picture, and how good it is."""
 
@@ -78,6 +63,8 @@ class Evaluation:
     intervals: dict[str, Interval]
     """95 % bootstrap intervals of BLEU, ROUGE-L and CIDEr-D, named like the fields of `scores`."""
     faults: Faults
+    reference_faults: Faults
+    """Of all the references: what the finder of faults says of people."""
     contradicted: dict[str, Contradicted]
     """For colours, numbers and gender, the claims that the references contradict."""
     scored: tuple[Scored, ...]
@@ -112,6 +99,7 @@ class Evaluation:
             "scores": scores,
             "intervals_95": {name: [round(low, 4), round(high, 4)] for name, (low, high) in self.intervals.items()},
             "faults": {name: round(share, 4) for name, share in asdict(self.faults).items()},
+            "reference_faults": {name: round(share, 4) for name, share in asdict(self.reference_faults).items()},
             "contradicted": {kind: told._asdict() for kind, told in self.contradicted.items()},
             "vocabulary_size": self.vocabulary_size,
             "pictures": len(self.scored),
@@ -199,16 +187,10 @@ def _judge(
         scores=scores,
         intervals=confidence_intervals(hypotheses, references),
         faults=find_faults(hypotheses),
+        reference_faults=find_faults(list(itertools.chain.from_iterable(references))),
         contradicted=contradicted(hypotheses, references),
         scored=tuple(Scored(*picture, cider_d=float(cider_d)) for picture, cider_d in zip(said, each, strict=True)),
         failed=tuple(failed),
         vocabulary_size=len(captioner.model.vocabulary.counts),
         seconds=seconds,
     )
-
-
-def find_faults(captions: Sequence[Sequence[str]]) -> Faults:
-    """How many of the captions, lists of words and at least one of them, have a fault anyone can see."""
-    repeated = sum(any(word == following for word, following in itertools.pairwise(words)) for words in captions)
-    dangling = sum(bool(words) and words[-1] in DANGLING_WORDS for words in captions)
-    return Faults(repeated_word=repeated / len(captions), dangling_end=dangling / len(captions))

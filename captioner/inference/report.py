@@ -27,6 +27,14 @@ QUALITY = {
 }
 """What each metric is called, and a note on it."""
 
+FAULTS = {
+    "dangling_end": ("Dangling end", "captions whose last word is “the”, “with” or the like"),
+    "unknown_word": ("Unknown word", "captions that say <unk>"),
+    "repeated_word": ("Repeated word", "captions that say a word twice in a row"),
+    "repeated_phrase": ("Repeated phrase", "captions that say two words in a row again later"),
+}
+"""What each fault is called, and a note on it."""
+
 
 class Figure(NamedTuple):
     """One measured thing, ready to be shown."""
@@ -50,15 +58,14 @@ def quality_figures(evaluation: Evaluation) -> list[Figure]:
 
 def language_figures(evaluation: Evaluation) -> list[Figure]:
     """How the captions read, whatever the pictures show, and how fast they came."""
-    scores, faults = evaluation.scores, evaluation.faults
+    scores = evaluation.scores
     used = f"{scores.vocabulary_used:,} of {evaluation.vocabulary_size:,}"
     novel = "not known" if scores.novel is None else f"{scores.novel:.1%}"
     rows = [
         ("Length ratio", f"{scores.length_ratio:.2f}", "words over words of the closest reference"),
         ("Vocabulary used", used, "different words said, of those the model can say"),
         ("Novel captions", novel, "not one of the training captions word for word"),
-        ("Repeated word", f"{faults.repeated_word:.1%}", "captions that say a word twice in a row"),
-        ("Dangling end", f"{faults.dangling_end:.1%}", "captions whose last word is “the”, “with” or the like"),
+        *_fault_rows(evaluation),
         *(
             (
                 f"Wrong {kind}",
@@ -71,6 +78,14 @@ def language_figures(evaluation: Evaluation) -> list[Figure]:
         ("Pictures per second", f"{evaluation.pictures_per_second:.1f}", "reading, CNN and search together"),
     ]
     return [Figure(label, value, "", note) for label, value, note in rows]
+
+
+def _fault_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, (label, note) in FAULTS.items():
+        own, people = getattr(evaluation.faults, name), getattr(evaluation.reference_faults, name)
+        rows.append((label, f"{own:.1%}", f"{note}; {people:.1%} of the references"))
+    return rows
 
 
 def render(

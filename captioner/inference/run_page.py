@@ -101,9 +101,10 @@ def render(run: Run, *, title: str) -> str:
 
 
 def _curves(evaluations: Sequence[Evaluated]) -> dict[str, Curve]:
-    """The figures over the epochs; before the first step there is no loss."""
+    """The figures over the epochs; before the first step there is neither loss nor reward."""
     points = {
         "Loss, in nats a word": [(each.epoch, each.loss) for each in evaluations if each.loss is not None],
+        "Reward of drawn captions": [(each.epoch, each.reward) for each in evaluations if each.reward is not None],
         "CIDEr-D": [(each.epoch, each.cider_d) for each in evaluations],
         "BLEU-4": [(each.epoch, each.bleu_4) for each in evaluations],
     }
@@ -157,6 +158,7 @@ details ul { margin: .3rem 0 0; padding-left: 1rem; }
 {% endblock %}
 {% macro epoch(number) %}{{ "%.4g" | format(number) }}{% endmacro %}
 {% block content %}
+{% set rewarded = "Reward of drawn captions" in curves %}
 <h1>{{ title }}</h1>
 {% if not best %}
 <p class="quiet">Nothing has been evaluated yet.</p>
@@ -217,20 +219,26 @@ in <code>best/</code>: CIDEr-D {{ "%.1f" | format(best.cider_d) }}, BLEU-4 {{ "%
 <h2>Figures</h2>
 <div class="card scroll">
 <table>
-<tr><th>epochs</th><th>steps</th><th>loss</th><th>CIDEr-D</th><th>BLEU-4</th><th>words/s</th><th>minutes</th>
-<th>skipped</th></tr>
+<tr><th>epochs</th><th>steps</th><th>{{ "reward" if rewarded else "loss" }}</th><th>CIDEr-D</th><th>BLEU-4</th>
+<th>words/s</th><th>minutes</th><th>skipped</th></tr>
 {% for each in run.evaluations %}
 <tr{% if each is sameas best %} class="best"{% endif %}><td>{{ epoch(each.epoch) }}</td>
 <td>{{ "{:,}".format(each.step) }}</td>
-<td>{{ "–" if each.loss is none else "%.3f" | format(each.loss) }}</td>
+<td>{% if each.loss is not none %}{{ "%.3f" | format(each.loss) }}
+{%- elif each.reward is not none %}{{ "%.1f" | format(each.reward) }}{% else %}–{% endif %}</td>
 <td>{{ "%.1f" | format(each.cider_d) }}</td><td>{{ "%.1f" | format(each.bleu_4) }}</td>
 <td>{{ "–" if each.words_per_second is none else "{:,.0f}".format(each.words_per_second) }}</td>
 <td>{{ "%.1f" | format(each.seconds / 60) }}</td><td>{{ each.skipped }}</td></tr>
 {% endfor %}
 </table>
 </div>
-<p class="quiet">CIDEr-D and BLEU-4 are of greedy captions of all development pictures, times 100; the loss is that of
-the training pictures since the evaluation before. A beam search and intervals: <code>captioner evaluate</code>.</p>
+<p class="quiet">CIDEr-D and BLEU-4 are of greedy captions of all development pictures, times 100;
+{% if rewarded %}
+the reward is the CIDEr-D, with the end of the caption as its last word, of captions drawn for the training pictures
+{% else %}
+the loss is that of the training pictures
+{% endif %}
+since the evaluation before. A beam search and intervals: <code>captioner evaluate</code>.</p>
 {% endif %}
 
 <h2>Recipe</h2>

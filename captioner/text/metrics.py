@@ -212,10 +212,12 @@ class CiderD:
 
     def __init__(self, document_references: References, *, captions_kept: int = 250_000) -> None:
         _check_references(document_references)
-        self._document_frequency: Counter[NGram] = Counter()
+        frequencies: Counter[NGram] = Counter()
         for captions in document_references:
-            self._document_frequency.update({ngram for caption in captions for ngram in _ngrams(caption)})
-        self._log_pictures = math.log(len(document_references))
+            frequencies.update({ngram for caption in captions for ngram in _ngrams(caption)})
+        # An n-gram in no document counts as if it were in one, for log(0) has no value.
+        self._rarest = math.log(len(document_references))
+        self._rarity = {ngram: self._rarest - math.log(count) for ngram, count in frequencies.items()}
         self._captions_kept = captions_kept
         self._kept: dict[tuple[str, ...], CaptionVector] = {}
 
@@ -245,10 +247,8 @@ class CiderD:
         weights = {}
         squares = [0.0] * MAX_ORDER
         for ngram, count in Counter(_ngrams(caption)).items():
-            # An n-gram in no document counts as if it were in one, for log(0) has no value.
-            log_frequency = math.log(max(1, self._document_frequency[ngram]))
-            weights[ngram] = count * (self._log_pictures - log_frequency)
-            squares[len(ngram) - 1] += weights[ngram] ** 2
+            weights[ngram] = weight = count * self._rarity.get(ngram, self._rarest)
+            squares[len(ngram) - 1] += weight * weight
         norms = tuple(math.sqrt(square) for square in squares)
         return CaptionVector(weights, norms, bigrams=max(0, len(caption) - 1))
 
@@ -269,9 +269,11 @@ def _cider_similarity(hypothesis: CaptionVector, reference: CaptionVector) -> fl
     length, so that repeating a rare word does not pay (the paper's CIDEr-D).
     """
     products = [0.0] * MAX_ORDER
-    for ngram in hypothesis.weights.keys() & reference.weights.keys():
-        weight = reference.weights[ngram]
-        products[len(ngram) - 1] += min(hypothesis.weights[ngram], weight) * weight
+    find = reference.weights.get
+    for ngram, own in hypothesis.weights.items():
+        weight = find(ngram)
+        if weight is not None:
+            products[len(ngram) - 1] += (own if own < weight else weight) * weight
     cosines = 0.0
     for product, norm, other in zip(products, hypothesis.norms, reference.norms, strict=True):
         if norm > 0 and other > 0:

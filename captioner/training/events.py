@@ -15,10 +15,12 @@ class StepDone:
     """Batches so far, this one and the skipped ones among them."""
     steps: int
     """Batches of the whole run."""
-    loss: float
-    """Mean per word, in nats."""
+    loss: float | None
+    """Cross-entropy, mean per word, in nats; None where captions are drawn and have a reward instead."""
     words: int
     seconds: float
+    reward: float | None = None
+    """Mean of the drawn captions, on the scale of CIDEr-D times 100; None where none are drawn."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Evaluated:
     step: int
     """Batches so far; 0: what an older model is worth before it learns from these pictures."""
     loss: float | None
-    """Mean per word since the last evaluation, in nats; None before the first step."""
+    """Like that of `StepDone`, mean since the last evaluation; None before the first step too."""
     cider_d: float
     """Of greedy captions of the development pictures, times 100."""
     bleu_4: float
@@ -61,6 +63,8 @@ class Evaluated:
     """Whether this is the best evaluation so far; its weights are in `best/`."""
     examples: dict[str, str] = field(default_factory=dict)
     """The captions of a few development pictures, always the same ones, by their names."""
+    reward: float | None = None
+    """Like that of `StepDone`, mean since the last evaluation; None before the first step too."""
 
 
 Event = StepDone | StepSkipped | MemoryShort | Evaluated

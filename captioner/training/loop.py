@@ -20,6 +20,7 @@ from captioner.training.events import Evaluated, Event, MemoryShort, StepDone, S
 from captioner.training.learner import Learner
 from captioner.training.plan import Plan
 from captioner.training.processes import ALONE, Processes
+from captioner.training.reward import Reward
 from captioner.training.run_folder import RunFolder, state_file
 from captioner.training.run_state import RunState
 
@@ -41,7 +42,7 @@ def fit(
     """Train the decoder of `model`, and the last blocks of its encoder if the recipe says so, into the run `folder`.
 
     The features are those of the encoder's other blocks, computed before (see `split_encoder`); from them on all is
-    learnt by teacher forcing.
+    learnt, by teacher forcing or from captions that the model draws.
     Uses the device the model is on. Afterwards `best/` holds the model that captioned the development pictures best;
     with `evaluate_first` that may be the one it began with. To `resume` goes on where the folder's state stands and
     begins where there is none yet. Only the first of several `processes` writes.
@@ -55,7 +56,8 @@ def fit(
     state = RunState(model, settings, steps=plan.steps, identity=_identity(model, train))
     if resume and state_file(folder).exists():
         state.load(state_file(folder))
-    learner = Learner(state, train.features, dropout=model.config.decoder.dropout, processes=processes, device=device)
+    reward = Reward(train.captions, model.vocabulary) if settings.objective == "self_critical" else None
+    learner = Learner(state, train.features, reward=reward, processes=processes, device=device)
     processes.wait()  # until every process has read the state that the first is about to write
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(RunFolder(folder, state, device=device)) if processes.first else None
@@ -109,25 +111,32 @@ class _Run:
         progress, learner = self._state.progress, self._learner
         began, at_once = time.perf_counter(), learner.pictures_at_once
         batch = self._plan.batch(progress.step)
-        loss, done = learner.learn(batch)
+        learnt = learner.learn(batch)
         seconds = time.perf_counter() - began
         progress.step += 1
         progress.seconds += seconds
         if learner.pictures_at_once < at_once:
             yield MemoryShort(learner.pictures_at_once)
-        if done:
-            progress.loss_sum += loss * batch.target_words
-            progress.words += batch.target_words
+        if learnt.done:
+            progress.loss_sum += learnt.loss * learnt.words
+            progress.reward_sum += learnt.reward * len(batch.pictures)
+            progress.words += learnt.words
+            progress.pictures += len(batch.pictures)
             progress.skipped_in_a_row = 0
             epoch = batch.step // self._plan.steps_per_epoch
-            yield StepDone(epoch, progress.step, self._plan.steps, loss, batch.target_words, seconds)
+            loss, reward = self._told(learnt.loss, learnt.reward)
+            yield StepDone(epoch, progress.step, self._plan.steps, loss, learnt.words, seconds, reward)
             return
         progress.skipped += 1
         progress.skipped_in_a_row += 1
         pictures = [self._names[picture] for picture in batch.pictures]
-        yield StepSkipped(progress.step, loss, pictures)
+        yield StepSkipped(progress.step, learnt.loss, pictures)
         if progress.skipped_in_a_row == self._state.settings.max_skipped:
-            self._give_up(loss, pictures, folder)
+            self._give_up(learnt.loss, pictures, folder)
+
+    def _told(self, loss: float, reward: float) -> tuple[float | None, float | None]:
+        """Which of the two tells how far a run is; the size of a self-critical loss tells nothing."""
+        return (loss, None) if self._state.settings.objective == "cross_entropy" else (None, 100 * reward)
 
     def _give_up(self, loss: float, pictures: list[str], folder: Path) -> None:
         """Save the state, whose weights are those before the skipped batches, and say so."""
@@ -144,10 +153,14 @@ class _Run:
         """Caption the development pictures, keep the model if it is the best, and save the state."""
         state, progress = self._state, self._state.progress
         scores = self._development.score(state.averaged, state.average.last_blocks, self._processes)
+        loss, reward = None, None
+        if progress.words:
+            loss, reward = self._told(progress.loss_sum / progress.words, progress.reward_sum / progress.pictures)
         evaluated = Evaluated(
             epoch=progress.step / self._plan.steps_per_epoch,
             step=progress.step,
-            loss=progress.loss_sum / progress.words if progress.words else None,
+            loss=loss,
+            reward=reward,
             cider_d=scores.cider_d,
             bleu_4=scores.bleu_4,
             words_per_second=progress.words / progress.seconds if progress.words else None,
@@ -162,7 +175,8 @@ class _Run:
         else:
             progress.evaluations_since_best += 1
         progress.evaluations.append(asdict(evaluated))
-        progress.loss_sum, progress.words, progress.seconds, progress.skipped = 0.0, 0, 0.0, 0
+        progress.loss_sum, progress.reward_sum, progress.seconds = 0.0, 0.0, 0.0
+        progress.words, progress.pictures, progress.skipped = 0, 0, 0
         if self._files is not None:
             if evaluated.best:
                 self._files.keep_best(state.averaged)

@@ -1,16 +1,19 @@
-"""What training makes smaller: the teacher-forced cross-entropy of the reference captions."""
+"""What training makes smaller: the cross-entropy of the reference captions, or the self-critical loss of drawn ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from captioner.data.batches import Words
+from captioner.data.batches import Captions, Words
 from captioner.model.decoder import Decoder
-from captioner.text.vocabulary import NEVER_SAID, PADDING, START
+from captioner.text.vocabulary import END, NEVER_SAID, PADDING, START
 from captioner.training.noise import Noise
 
 
@@ -21,6 +24,8 @@ class Loss(NamedTuple):
     """Over all target words, in nats; a scalar that can be differentiated."""
     words: int
     """How many target words there are, end tokens among them."""
+    reward: float = 0.0
+    """The sum over the pictures of the mean reward of their drawn captions."""
 
 
 def teacher_forcing(decoder: Decoder, features: Tensor, inputs: Tensor) -> Tensor:
@@ -58,14 +63,81 @@ def cross_entropy(
     return Loss(total, len(targets))
 
 
+class Drawn(NamedTuple):
+    """Captions that the decoder drew; all tensors are (pictures, rows, time)."""
+
+    words: Tensor
+    """Ids, the end token last, then PADDING; a caption that did not end in time has no end token."""
+    log_probabilities: Tensor
+    """Of each word, where it was drawn; 0 for padding. They can be differentiated."""
+
+
+def draw_captions(decoder: Decoder, features: Tensor, *, samples: int, max_length: int, noise: Noise) -> Drawn:
+    """For each picture so many captions of at most `max_length` words, drawn from what the decoder says itself.
+
+    features (pictures, regions, feature_size). What is drawn is what is differentiated: there is no second pass, and
+    dropout, if there is any, falls on both alike. As in a search, tokens that are no words have no chance.
+    """
+    words = torch.full((len(features), samples), START, device=features.device)
+    over = torch.zeros_like(words, dtype=torch.bool)
+    state = decoder.start(features, rows=samples)
+    drawn, outputs = [], []
+    for _time in range(max_length + 1):  # the end token is not a word of the caption
+        output, state, *_ = decoder.step(decoder.embed(words), state)
+        outputs.append(decoder.dropout(output))
+        with torch.no_grad():
+            chances = _said(decoder, outputs[-1]).exp()
+            words = _draw(chances, noise.uniform(words.shape, words.device))
+        words = words.masked_fill(over, PADDING)
+        drawn.append(words)
+        over = over | (words == END)
+        if bool(over.all()):
+            break
+    chosen = torch.stack(drawn, dim=-1)
+    real = chosen != PADDING
+    said = _said(decoder, torch.stack(outputs, dim=2)[real]).gather(-1, chosen[real].unsqueeze(-1)).squeeze(-1)
+    return Drawn(chosen, said.new_zeros(chosen.shape).masked_scatter(real, said))
+
+
+def self_critical(
+    decoder: Decoder,
+    features: Tensor,
+    rewards: Callable[[Captions], NDArray[np.float64]],
+    *,
+    samples: int,
+    max_length: int,
+    noise: Noise,
+) -> Loss:
+    """The loss whose gradient makes drawn captions likelier that are better than the picture's others (REINFORCE).
+
+    Rennie et al. 2017, arXiv:1612.00563, equation 7, with the mean reward of the picture's other captions as the
+    baseline (Luo 2020, arXiv:2003.09971). `rewards` judges captions, word ids for each picture -> (pictures, samples).
+    """
+    drawn = draw_captions(decoder, features, samples=samples, max_length=max_length, noise=noise)
+    captions = [[[word for word in ids if word != PADDING] for ids in rows] for rows in drawn.words.tolist()]
+    reward = torch.from_numpy(rewards(captions)).to(features)
+    others = (reward.sum(dim=1, keepdim=True) - reward) / (samples - 1)
+    total = -((reward - others).unsqueeze(-1) * drawn.log_probabilities).sum()
+    return Loss(total, int((drawn.words != PADDING).sum()), float(reward.mean(dim=1).sum()))
+
+
+def _said(decoder: Decoder, outputs: Tensor) -> Tensor:
+    """Log-probabilities (..., vocabulary) of the words after outputs (..., output_size), float32."""
+    logits = decoder.score(outputs).float()
+    return logits.index_fill(-1, torch.tensor(NEVER_SAID, device=logits.device), -torch.inf).log_softmax(dim=-1)
+
+
+def _draw(chances: Tensor, luck: Tensor) -> Tensor:
+    """Words (...): the first whose cumulative probability, of chances (..., vocabulary), passes a number of `luck`."""
+    reached = chances.cumsum(dim=-1)
+    words = torch.searchsorted(reached, luck.unsqueeze(-1) * reached[..., -1:], right=True).squeeze(-1)
+    return words.clamp(max=chances.shape[-1] - 1)
+
+
 @torch.no_grad()
 def _mix_in_own_words(decoder: Decoder, features: Tensor, inputs: Tensor, share: float, noise: Noise) -> Tensor:
-    logits = decoder.score(teacher_forcing(decoder, features, inputs))
-    logits[..., list(NEVER_SAID)] = -torch.inf
-    # The first word whose cumulative probability passes a random number.
-    reached = logits.float().softmax(dim=-1).cumsum(dim=-1)
-    drawn = noise.uniform(inputs.shape, inputs.device).unsqueeze(-1) * reached[..., -1:]
-    guesses = torch.searchsorted(reached, drawn, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+    chances = _said(decoder, teacher_forcing(decoder, features, inputs)).exp()
+    guesses = _draw(chances, noise.uniform(inputs.shape, inputs.device))
     own = inputs.clone()
     own[:, :, 1:] = guesses[:, :, :-1]
     chosen = noise.uniform(inputs.shape, inputs.device) < share

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from captioner.config import TrainingConfig
 from captioner.data.batches import Captions, Words, epoch_batches, pad
-from captioner.text.vocabulary import PADDING
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,6 @@ class Batch:
     """Which view of each picture is seen."""
     words: Words
     """On the CPU."""
-    target_words: int
     own_words: float
     """The share of previous words that are the model's own."""
 
@@ -62,7 +60,6 @@ class Plan:
             pictures=pictures,
             views=views[pictures],
             words=words,
-            target_words=int((words.targets != PADDING).sum()),
             own_words=self._settings.scheduled_sampling * step / max(1, self.steps - 1),
         )
 

@@ -32,7 +32,11 @@ class Progress:
     """What `metrics.jsonl` holds."""
     # Since the last evaluation:
     loss_sum: float = 0.0
+    """Over all words."""
+    reward_sum: float = 0.0
+    """Over all pictures."""
     words: int = 0
+    pictures: int = 0
     seconds: float = 0.0
     skipped: int = 0
 

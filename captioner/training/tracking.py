@@ -69,12 +69,17 @@ def _figures(event: Event) -> dict[str, float]:
     """What is worth keeping of an event; most steps tell nothing."""
     match event:
         case StepDone() if event.step % STEPS_BETWEEN == 0:
-            return {"train/loss": event.loss, "train/words_per_second": event.words / event.seconds}
+            told = {"train/loss": event.loss, "train/reward": event.reward}
+            return _there(told) | {"train/words_per_second": event.words / event.seconds}
         case Evaluated():
             scores = {"development/cider_d": event.cider_d, "development/bleu_4": event.bleu_4}
-            mean = {} if event.loss is None else {"train/mean_loss": event.loss}
-            return {"epoch": event.epoch, "train/skipped": event.skipped, **mean, **scores}
+            means = _there({"train/mean_loss": event.loss, "train/mean_reward": event.reward})
+            return {"epoch": event.epoch, "train/skipped": event.skipped, **means, **scores}
     return {}
+
+
+def _there(figures: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,41 @@
+"""What a drawn caption is worth in self-critical training: its CIDEr-D against the picture's training captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioner.data.batches import Captions
+from captioner.text.metrics import CiderD
+from captioner.text.vocabulary import END, SPECIAL_TOKENS, Vocabulary
+
+_END_WORD = SPECIAL_TOKENS[END]
+
+
+class Reward:
+    """CIDEr-D with the end token as the last word of captions and references.
+
+    Without it a caption with a dangling end ("a man in a") loses little, and training soon finds that; with it the
+    n-grams at the end of a whole sentence pay too, and one that never ends is worth nothing. Document frequencies are
+    those of all training pictures, and references keep the words that the vocabulary does not hold.
+    """
+
+    def __init__(self, captions: Iterable[Iterable[str]], vocabulary: Vocabulary) -> None:
+        """`captions` are those of every training picture, as people wrote them."""
+        self._vocabulary = vocabulary
+        self._references = [[[*vocabulary.normalise(caption), _END_WORD] for caption in row] for row in captions]
+        self._cider_d = CiderD(self._references)
+
+    def of(self, pictures: Sequence[int] | NDArray[np.int64], captions: Captions) -> NDArray[np.float64]:
+        """The rewards (pictures, rows), 0 to 10, of several captions about each of these pictures.
+
+        The captions are word ids, END last if they ended; each picture has equally many.
+        """
+        hypotheses = [self._words(ids) for rows in captions for ids in rows]
+        references = [self._references[picture] for picture, rows in zip(pictures, captions, strict=True) for _ in rows]
+        return self._cider_d.score(hypotheses, references).reshape(len(captions), -1)
+
+    def _words(self, ids: Sequence[int]) -> list[str]:
+        return [*self._vocabulary.decode(ids), _END_WORD] if END in ids else []
