@@ -14,6 +14,17 @@ if (element.closest("#sentence")) {
   element.addEventListener("change", () => show(chosen()));
   element.addEventListener("pointerover", event => event.pointerType === "mouse" && show(pointed(event) ?? chosen()));
   element.addEventListener("pointerleave", () => show(chosen()));
+  // Gradio pastes by its button only.
+  document.addEventListener("paste", event => {
+    const picture = [...event.clipboardData.files].find(file => file.type.startsWith("image/"));
+    const input = document.querySelector("#picture input[type=file]");
+    if (!picture || !input || !element.offsetParent) return;
+    const files = new DataTransfer();
+    files.items.add(picture);
+    input.files = files.files;
+    input.dispatchEvent(new Event("change"));
+    event.preventDefault();
+  });
 }
 
 element.addEventListener("click", async event => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import zipfile
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ def browser() -> Iterator[Browser]:
 
     expect.set_options(timeout=30_000)  # milliseconds; the machine may be busy
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
         yield browser
         browser.close()
 
@@ -68,7 +70,7 @@ class Visit:
     def open(self, **window: Any) -> Page:
         context = self._browser.new_context(reduced_motion="reduce", **window)
         self._contexts.append(context)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        context.grant_permissions(["clipboard-read", "clipboard-write", "camera"])
         page = context.new_page()
         page.on("request", lambda request: self._note(request.url))
         page.on("console", lambda told: self.complaints.append(told.text) if told.type == "error" else None)
@@ -225,6 +227,47 @@ def test_everything_is_reached_and_used_by_keyboard(visit: Visit, captioner: Cap
     keyboard.press("Enter")
     expect(page.locator("#sentence .sentence")).to_have_text(captioner.caption(sample_pictures()[0]).text or "")
     expect(page.get_by_label("Begins with")).to_have_value("")
+
+
+_COPY_MEADOW = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), {width: 120, height: 80});
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "rgb(30, 160, 40)";
+  pen.fillRect(0, 0, 120, 80);
+  const picture = await new Promise(done => canvas.toBlob(done, "image/png"));
+  await navigator.clipboard.write([new ClipboardItem({"image/png": picture})]);
+}"""
+
+
+def test_a_picture_is_pasted_by_keys_in_place_of_another_and_by_the_button(
+    visit: Visit, captioner: Captioner, picture: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=DESKTOP)
+    shown = page.locator("#picture img")
+    try_sample(page)
+    expect(shown).to_have_attribute("src", re.compile(r"/lion\.jpg$"))
+    page.evaluate(_COPY_MEADOW)
+    page.keyboard.press("Control+v")
+    expect(shown).to_have_attribute("src", re.compile(r"/image\.png$"))
+    expect(page.locator("#sentence .sentence")).to_have_text(captioner.caption(picture).text or "")
+    page.locator("#picture button[aria-label='Remove Image']").click()
+    expect(page.locator("#sentence .sentence")).to_have_count(0)
+    page.get_by_label("Paste from clipboard").click()
+    expect(page.locator("#sentence .sentence")).to_have_text(captioner.caption(picture).text or "")
+
+
+def test_a_picture_is_taken_with_the_camera(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=PHONE)
+    page.get_by_label("Capture from camera").click()
+    page.get_by_role("button", name="Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('#picture video')?.videoWidth > 0")
+    page.locator("#picture button[aria-label='capture photo']").click()
+    expect(page.locator("#sentence .word").first).to_be_visible()
+    expect(page.locator("#stage .stage")).to_be_visible()
 
 
 def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_words(
