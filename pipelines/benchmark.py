@@ -1,125 +1,153 @@
-"""What each option of the search costs beside plain beam search, and the CNN and the whole captioner beside it too.
+"""How fast it is: beside what people would use instead, beside what the machine could do, and where the time goes.
 
 captioner benchmark
-captioner benchmark --out out/benchmark.json
+captioner benchmark --only peers --only search --out out/benchmark
 """
 
 import json
-import statistics
-import time
-from collections.abc import Callable
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from . import run, write_text
+from captioner.errors import ConfigError
 
-if TYPE_CHECKING:
-    from captioner.inference.captioner import Captioner
+from . import run, take_folder, write_text
+from .benchmarks.figures import Figure, Plan
 
-PLAIN = "plain beam search"
+
+class Section(StrEnum):
+    """What can be measured by itself; each is a module of `benchmarks`."""
+
+    PEERS = "peers"
+    SEARCH = "search"
+    LIMITS = "limits"
+    STAGES = "stages"
+    GROWTH = "growth"
+    LATENCY = "latency"
+    TRAINING = "training"
+    OPTIONS = "search_options"
+
+
+FILE, PLOT = "benchmark.json", "benchmark.svg"
+_PICTURES = 128
+"""Photographs written, as many as the section that wants most of them."""
 
 
 def benchmark(
-    model: Annotated[Path | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Captioned together; the sample photographs, repeated.")] = 16,
-    rounds: Annotated[int, typer.Option(min=1, help="Each option is timed so often, in turn.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    model: Annotated[str | None, typer.Option(help="A folder, or USER/NAME; the shipped model if not given.")] = None,
+    only: Annotated[list[Section] | None, typer.Option(help="Only this section; repeatable.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Everything is timed so often, in turn.")] = 3,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processors each process is held to; 2, or as many as there are.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A prepared collection, for the lengths of the captions to learn.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=f"A folder for {FILE} and {PLOT}.")] = None,
 ) -> None:
-    """Time every option in turn, on one thread, and print its cost as a ratio to plain beam search.
+    """Time Captioner beside its peers, a textbook decoder and the machine's limits; about ten minutes for everything.
 
-    Processor time, medians over the rounds: ratios within one run hold on a busy machine, milliseconds do not.
+    Each contestant has a fresh process, and all take turns. Figures are medians over the rounds, ratios those of
+    one round each, with the least and the greatest: they hold on a busy machine, milliseconds do not.
     """
-    import torch
     from rich.console import Console
+
+    if out is not None:
+        take_folder(out, marker=FILE)
+    sections: dict[str, list[Figure]] = {}
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    with tempfile.TemporaryDirectory() as folder:
+        plan = _plan(Path(folder), model=model, rounds=rounds, threads=threads, data=data)
+        machine = _machine(plan)
+        console.print(*(f"{name} {told}" for name, told in machine.items()), sep=", ")
+        for section in only or list(Section):
+            sections[section.value] = _measured(section, plan, console)
+            if out is not None:  # what is measured is kept, whatever becomes of the rest
+                _write(out, machine, sections)
+    missed = [each.name for figures in sections.values() for each in figures if each.met is False]
+    print(f"Bars not reached: {'; '.join(missed)}." if missed else "Every bar is reached.")
+
+
+def _plan(folder: Path, *, model: str | None, rounds: int, threads: int | None, data: Path | None) -> Plan:
+    from .benchmarks.photographs import write_photographs
+    from .captioning_run import processors
+
+    if threads is not None and threads > processors():
+        raise ConfigError(f"--threads must be at most {processors()}, the processors here, but {threads} came.")
+    return Plan(
+        model=model,
+        rounds=rounds,
+        threads=threads or min(2, processors()),
+        pictures=write_photographs(folder, _PICTURES),
+        data=data,
+    )
+
+
+def _measured(section: Section, plan: Plan, console: Any) -> list[Figure]:
+    """The figures of a section, told as soon as they are there."""
     from rich.table import Table
 
-    from captioner.inference.captioner import Captioner
-
-    if out is not None:
-        write_text(out, "", mode="a")  # says that it cannot before the minutes, not after
-    torch.set_num_threads(1)
-    captioner = Captioner.from_pretrained(model, device="cpu")
-    tasks = _tasks(captioner, pictures)
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for number in range(rounds + 1):
-        for name, task in tasks.items():
-            began = time.process_time()
-            task()
-            if number:  # the first round warms up
-                seconds[name].append(time.process_time() - began)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    figures = {name: round(median / medians[PLAIN], 4) for name, median in medians.items()}
-    table = Table("", "ratio", title=f"{pictures} pictures, beam {captioner.search.beam_width}, {captioner.name}")
-    for name, ratio in figures.items():
-        table.add_row(name, f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}")
-    Console().print(table)
-    print(f"Plain beam search: {1000 * medians[PLAIN] / pictures:.1f} ms of processor time a picture.")
-    if out is not None:
-        told = {"model": captioner.name, "pictures": pictures, "ratios": figures}
-        write_text(out, json.dumps(told, indent=2) + "\n")
+    with console.status(f"{section.value} ..."):
+        module = import_module(f".benchmarks.{section.value}", __package__)
+        measure: Callable[[Plan], list[Figure]] = module.measure
+        figures = measure(plan)
+    table = Table(section.value, "median", "least – most", "", "bar", "")
+    for each in figures:
+        table.add_row(each.name, _number(each.value), _range(each), each.unit, _bar(each), each.note)
+    console.print(table)
+    return figures
 
 
-def _tasks(captioner: "Captioner", count: int) -> dict[str, Callable[[], Any]]:
-    """What is timed, by name; every search starts from features computed beforehand."""
-    from dataclasses import replace
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if value < 0.1 else f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
-    import numpy as np
-    import torch
 
-    from captioner.data.samples import sample_pictures
-    from captioner.inference.confidence import read_signs
-    from captioner.search.tree import Recorder
-    from captioner.text.steering import Steering
+def _range(each: Figure) -> str:
+    return "" if each.low is None else f"{_number(each.low)} – {_number(each.high)}"
 
-    model, plain = captioner.model, captioner.search
-    samples = sample_pictures()
-    sources = [samples[number % len(samples)] for number in range(count)]
-    pixels = torch.from_numpy(np.stack([model.encoder.preprocessing.read(source) for source in sources]))
-    with torch.inference_mode():
-        features = model.encoder(pixels)
-    common = list(model.vocabulary.counts)[100:300]
 
-    def searching(*, best: int = 1, steering: Steering | None = None, **settings: Any) -> Callable[[], Any]:
-        rules = (steering or Steering()).rules(model.vocabulary)
-        search = replace(plain, **settings)
-        return lambda: model.search(features, search, best=best, rules=rules)
+def _bar(each: Figure) -> str:
+    """The bar and whether it is reached."""
+    if each.at_least is None and each.at_most is None:
+        return ""
+    limit = f"≥ {each.at_least:g}" if each.at_least is not None else f"≤ {each.at_most:g}"
+    return f"{limit} {'yes' if each.met else 'no' if each.met is False else ''}".rstrip()
 
-    @torch.inference_mode()
-    def encode() -> Any:
-        return model.encoder(pixels)
 
-    tasks = {
-        PLAIN: searching(),
-        "greedy": searching(beam_width=1),
-        f"the {plain.beam_width} best": searching(best=plain.beam_width),
-        "a group for every beam": searching(best=plain.beam_width, groups=plain.beam_width),
-        "8 to 12 words": searching(min_length=8, max_length=12),
-        "no reward for length": searching(length_exponent=0.0),
-        "no rule against repeats": searching(no_repeat_ngram=0),
-        "drawn at random": searching(method="sample"),
-        "drawn with temperature, top-k and top-p": searching(method="sample", temperature=0.8, top_k=50, top_p=0.9),
-        "a beginning of two words": searching(steering=Steering(beginning="two dogs")),
-        "3 words forbidden": searching(steering=Steering(forbid=tuple(common[:3]))),
-        "200 words forbidden": searching(steering=Steering(forbid=tuple(common))),
-        "a phrase forbidden": searching(steering=Steering(forbid=("in front of",))),
-        "1 word required": searching(steering=Steering(require=("grass",))),
-        "2 words required": searching(steering=Steering(require=("grass", "ball"))),
-        "a phrase of 3 words required": searching(steering=Steering(require=("in the snow",))),
-        "a beginning, 3 words forbidden, 1 required": searching(
-            steering=Steering(beginning="two dogs", forbid=tuple(common[:3]), require=("grass",))
-        ),
-        "the tree recorded": lambda: model.search(features, plain, recorder=Recorder()),
+def _machine(plan: Plan) -> dict[str, str]:
+    """What was measured on, and how busy it was."""
+    from importlib.metadata import version
+
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return {
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "machine": platform.machine(),
+        "threads": str(plan.threads),
+        "rounds": str(plan.rounds),
+        "load before": load,
     }
-    if captioner.calibration is not None:
-        judge, photographs = captioner.calibration.judge, captioner.calibration.photographs
-        said = [hypotheses[0].words for hypotheses in model.search(features, plain)]
-        tasks |= {
-            "confidence and abstention alone": lambda: [judge(each) for each in read_signs(model, features, said)],
-            "abstention alone": lambda: [photographs.log_odds(each) for each in features.mean(dim=1).double().numpy()],
-        }
-    return tasks | {"the CNN alone": encode, "files to captions, all told": lambda: captioner.caption(sources)}
+
+
+def _write(out: Path, machine: Mapping[str, str], sections: Mapping[str, Sequence[Figure]]) -> None:
+    from .benchmarks.plot import draw
+
+    told = {name: [{**asdict(each), "met": each.met} for each in figures] for name, figures in sections.items()}
+    write_text(out / FILE, json.dumps({"machine": machine, "sections": told}, indent=2) + "\n")
+    write_text(out / PLOT, draw(sections))
 
 
 if __name__ == "__main__":

@@ -1,26 +1,91 @@
-"""The benchmark measures every option against plain beam search."""
+"""The benchmark times contestants in turn, each in a process of its own, and tells ratios."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from captioner.errors import DataError
-from pipelines.benchmark import PLAIN, benchmark
+from captioner.errors import CaptionerError, ConfigError, DataError
+from pipelines.benchmark import Section, benchmark
+from pipelines.benchmarks.figures import Figure, exponent, figure, paired, take_turns
+from pipelines.benchmarks.latency import _percentile
+from pipelines.benchmarks.plot import draw
 
 
-def test_every_option_is_timed_beside_plain_beam_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark(None, pictures=1, rounds=1, out=tmp_path / "benchmark.json")
-    figures = json.loads((tmp_path / "benchmark.json").read_text())
-    assert figures["ratios"][PLAIN] == 1.0
-    assert figures["ratios"]["drawn at random"] < figures["ratios"]["2 words required"]
-    assert all(ratio > 0 for ratio in figures["ratios"].values())
-    assert "1 word required" in capsys.readouterr().out
+def test_a_section_alone_is_told_and_kept(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark(str(model_folder), only=[Section.STAGES], rounds=1, threads=1, data=None, out=tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    stages = told["sections"]["stages"]
+    assert [each["name"] for each in stages] == ["open", "decode", "preprocess", "CNN", "search", "confidence", "write"]
+    assert sum(each["value"] for each in stages) == pytest.approx(1)
+    assert told["machine"]["threads"] == "1"
+    assert "ms a picture" in "".join(ElementTree.parse(tmp_path / "out" / "benchmark.svg").getroot().itertext())
+    assert "preprocess" in capsys.readouterr().out
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+def test_what_stops_a_contestant_is_told_as_its_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CaptionerError, match="no such model"):
+        benchmark(str(tmp_path / "no such model"), only=[Section.STAGES], rounds=1, threads=1, data=None, out=None)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"figures.json cannot be written \(File exists\); choose another --out"):
-        benchmark(tmp_path / "no such model", out=tmp_path / "file" / "figures.json")
+    with pytest.raises(DataError, match="--out must be a folder that can be made"):
+        benchmark("no such model", out=tmp_path / "file" / "out")
+
+
+def test_more_threads_than_processors_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--threads must be at most \d+, the processors here, but 100000 came"):
+        benchmark(None, only=[Section.STAGES], rounds=1, threads=100_000, data=None, out=None)
+
+
+def test_laps_take_turns_and_the_first_round_only_warms_up() -> None:
+    order: list[str] = []
+
+    def lap(name: str) -> int:
+        order.append(name)
+        return len(order)
+
+    answers = take_turns({"a": lambda: lap("a"), "b": lambda: lap("b")}, rounds=2)
+    assert order == ["a", "b"] * 3
+    assert answers == {"a": [3, 5], "b": [4, 6]}
+
+
+def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
+    ratio = figure("ratio", paired([10.0, 40.0, 90.0], [1.0, 2.0, 3.0]), "times", at_least=25.0)
+    assert (ratio.low, ratio.value, ratio.high, ratio.met) == (10.0, 20.0, 30.0, False)
+
+
+def test_a_bar_is_met_when_it_is_just_reached_and_none_is_met_without_a_value() -> None:
+    assert Figure("fast", 12.0, "times", at_least=12.0).met
+    assert Figure("small", 1.1, "times", at_most=1.1).met
+    assert not Figure("large", 1.2, "times", at_most=1.1).met
+    assert Figure("energy", None, "J", at_most=1.0).met is None
+    assert Figure("rate", 3.0, "pictures/s").met is None
+
+
+def test_the_exponent_is_that_of_the_larger_sizes() -> None:
+    small = [(1.0, 9.0), (2.0, 9.0)]
+    grown = exponent("squares", [*small, *((size, size**2) for size in (4.0, 8.0, 16.0, 32.0))], at_most=1.1)
+    assert grown.value == pytest.approx(2.0)
+    assert not grown.met
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    assert _percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.0
+    assert _percentile(list(map(float, range(1, 21))), 95) == 19.0
+
+
+def test_the_plot_shows_ratios_with_their_bars_and_growth_with_its_exponent() -> None:
+    ratio = Figure("BLIP <base>", 150.0, "times", 140.0, 160.0, at_least=120.0)
+    growth = exponent("pictures", [(1.0, 1.0), (2.0, 2.0), (4.0, 4.0), (8.0, 8.0)], at_most=1.1)
+    text = " ".join(ElementTree.fromstring(draw({"peers": [ratio], "growth": [growth]})).itertext())
+    assert "BLIP <base>" in text
+    assert "150 (at least 120)" in text
+    assert "pictures 1.00" in " ".join(text.split())
+    ElementTree.fromstring(draw({}))

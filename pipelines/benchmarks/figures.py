@@ -1,0 +1,91 @@
+"""What the benchmark tells: figures with their range over the rounds and, where there is one, the bar to reach."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every section is given."""
+
+    model: str | None
+    """A folder, or USER/NAME; None: the shipped model."""
+    rounds: int
+    threads: int
+    """Processors that every contestant is held to."""
+    pictures: tuple[str, ...]
+    """Photographs, JPEG files, no two the same."""
+    data: Path | None
+    """A prepared collection, for the lengths of its captions."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    value: float | None
+    """The median over the rounds; None where it cannot be measured here, as `note` says."""
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    note: str = ""
+    points: tuple[tuple[float, float], ...] = ()
+    """Size and seconds, where the value is an exponent fitted to them."""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is reached; None where there is no bar, or nothing was measured."""
+        if self.value is None or (self.at_least is None and self.at_most is None):
+            return None
+        return (self.at_least is None or self.value >= self.at_least) and (
+            self.at_most is None or self.value <= self.at_most
+        )
+
+
+def take_turns(laps: Mapping[str, Callable[[], Answer]], rounds: int) -> dict[str, list[Answer]]:
+    """What each lap answered in each round, A B C A B C, after a round that warms up and is not counted."""
+    answers: dict[str, list[Answer]] = {name: [] for name in laps}
+    for number in range(rounds + 1):
+        for name, lap in laps.items():
+            answer = lap()
+            if number:
+                answers[name].append(answer)
+    return answers
+
+
+def figure(
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    note: str = "",
+) -> Figure:
+    """The median of one value per round, with the least and the greatest."""
+    middle = statistics.median(values)
+    return Figure(name, middle, unit, min(values), max(values), at_least=at_least, at_most=at_most, note=note)
+
+
+def paired(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
+    """How many times as long one took as the other, round by round."""
+    return [numerator / denominator for numerator, denominator in zip(slower, faster, strict=True)]
+
+
+def exponent(name: str, points: Sequence[tuple[float, float]], *, at_most: float, note: str = "") -> Figure:
+    """The b of seconds = a * size ** b, fitted to (size, seconds) without the smallest third.
+
+    By least squares of the logarithms.
+    """
+    larger = [(math.log(size), math.log(seconds)) for size, seconds in points[len(points) // 3 :]]
+    slope = statistics.linear_regression(*zip(*larger, strict=True)).slope
+    return Figure(name, slope, "exponent", at_most=at_most, note=note, points=tuple(points))

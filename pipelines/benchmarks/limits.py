@@ -1,0 +1,137 @@
+"""What the machine could do at best, in the same run: matrix products, memory, JPEG files, the CNN alone."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from .contestant import Contestant
+from .figures import Figure, Plan, figure, paired, take_turns
+
+PICTURES = 32
+SIZES = (512, 1024, 2048)
+"""Sides of the square matrices that are multiplied; the best counts."""
+_BYTES = 1 << 28
+"""Copied, far more than any cache holds."""
+
+
+def measure(plan: Plan) -> list[Figure]:
+    """The ceilings, and how near to them the search, the CNN and captioning as a whole come."""
+    pictures = plan.pictures[:PICTURES]
+    with ExitStack() as opened:
+
+        def enter(task: str, **settings: Any) -> Contestant:
+            return opened.enter_context(Contestant(task, threads=plan.threads, **settings))
+
+        asked = {"model": plan.model, "pictures": pictures}
+        machine, search = enter("limits:machine"), enter("limits:counted_search", **asked)
+        encoder, decoding = enter("limits:counted_encoder", **asked), enter("limits:jpeg", **asked)
+        bulk = enter("ours:bulk", **asked)
+        answers = take_turns(
+            {
+                "products": partial(machine.lap, what="products", dtype="float32"),
+                "bf16": partial(machine.lap, what="products", dtype="bfloat16"),
+                "copy": partial(machine.lap, what="copy"),
+                "search": search.lap,
+                "encoder": encoder.lap,
+                "jpeg": decoding.lap,
+                "bulk": partial(bulk.lap, count=PICTURES),
+            },
+            plan.rounds,
+        )
+    told = {name: [lap.answer for lap in laps] for name, laps in answers.items()}
+    rates = {name: [PICTURES / lap.seconds for lap in answers[name]] for name in ("jpeg", "encoder", "bulk")}
+    gflops = {
+        name: [flop / lap.seconds / 1e9 for flop, lap in zip(told[name], answers[name], strict=True)]
+        for name in ("search", "encoder")
+    }
+    return [
+        figure("matrix products, fp32", told["products"], "GFLOP/s"),
+        figure("matrix products, bf16", told["bf16"], "GFLOP/s"),
+        figure("memory, copied", told["copy"], "GB/s"),
+        figure(
+            "search / matrix products",
+            paired(gflops["search"], told["products"]),
+            "share",
+            at_least=0.5,
+            note="of its products, counted, fp32 roof",
+        ),
+        figure("CNN / matrix products", paired(gflops["encoder"], told["products"]), "share", note="fp32 roof"),
+        figure("JPEG files decoded alone", rates["jpeg"], "pictures/s", note="one process"),
+        figure("CNN alone", rates["encoder"], "pictures/s"),
+        figure("files to written captions", rates["bulk"], "pictures/s"),
+        figure("files to captions / CNN alone", paired(rates["bulk"], rates["encoder"]), "share"),
+    ]
+
+
+def machine() -> Callable[..., float]:
+    """A lap multiplies matrices (GFLOP/s of the best size), or copies memory (GB/s, read and written)."""
+    import time
+
+    import torch
+
+    source, target = torch.ones(2, _BYTES // 4).unbind()
+
+    def rate(work: Callable[[], Any], amount: float) -> float:
+        work()
+        began = time.perf_counter()
+        work()
+        work()
+        return 2 * amount / (time.perf_counter() - began) / 1e9
+
+    def lap(what: str, dtype: str = "float32") -> float:
+        if what == "copy":
+            return rate(lambda: target.copy_(source), 2 * _BYTES)
+        best = 0.0
+        for size in SIZES:
+            left, right = torch.rand(2, size, size).to(getattr(torch, dtype)).unbind()
+            best = max(best, rate(partial(torch.mm, left, right), 2 * size**3))
+        return best
+
+    return lap
+
+
+def counted_search(model: str | None, pictures: Sequence[str]) -> Callable[[], int]:
+    """A lap searches all pictures together and tells how many floating-point operations its products take."""
+    from captioner.inference.captioner import Captioner
+
+    from .ours import features_of
+
+    captioner = Captioner.from_pretrained(model, device="cpu")
+    features = features_of(captioner, pictures)
+    return _counted(lambda: captioner.model.search(features, captioner.search))
+
+
+def counted_encoder(model: str | None, pictures: Sequence[str]) -> Callable[[], int]:
+    """A lap encodes all pictures, as many together as in bulk, and tells how many operations that takes."""
+    from .ours import BATCH, encoding
+
+    return _counted(partial(encoding(model, pictures), batch_size=BATCH))
+
+
+def jpeg(model: str | None, pictures: Sequence[str]) -> Callable[[], None]:
+    """A lap opens and decodes all pictures, and does nothing else with them."""
+    from captioner.inference.captioner import Captioner
+
+    preprocessing = Captioner.from_pretrained(model, device="cpu").model.encoder.preprocessing
+
+    def lap() -> None:
+        for picture in pictures:
+            preprocessing.open(picture)
+
+    return lap
+
+
+def _counted(work: Callable[[], Any]) -> Callable[[], int]:
+    """The same work, which now tells its operations; they are counted once, untimed."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    operations = int(counter.get_total_flops())
+
+    def lap() -> int:
+        work()
+        return operations
+
+    return lap
