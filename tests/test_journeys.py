@@ -109,6 +109,26 @@ def try_sample(page: Page) -> None:
     page.locator("#sentence .word").first.wait_for()
 
 
+def fill(page: Page, folder: Path) -> None:
+    """Something of every kind in the tabs for many pictures and for teaching."""
+    from playwright.sync_api import expect
+
+    files = [folder / "meadow.png", folder / "sea.png", folder / "letter.jpg"]
+    Image.new("RGB", (120, 80), (30, 160, 40)).save(files[0])
+    Image.new("RGB", (80, 120), (20, 60, 160)).save(files[1])
+    files[2].write_text("Dear reader")
+    page.get_by_role("tab", name="Many pictures").click()
+    page.locator("#many-files input[type=file]").set_input_files(files)
+    expect(page.locator("#many-progress")).to_have_text("3 pictures, done, 1 could not be captioned")
+    page.get_by_label("Caption of meadow.png").fill("A green meadow.")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Keep these to teach").click()
+    expect(page.locator("#many-sentences [role=status]")).to_be_visible()
+    page.get_by_role("tab", name="Teach").click()
+    expect(page.locator("#teach-kept h2")).to_have_text("1 picture, 1 caption")
+    expect(page.locator("#teach-picture")).to_contain_text("1 picture to correct")
+
+
 def unfold(page: Page) -> None:
     folds = page.locator("button.label-wrap:not(.open):visible")
     folds.evaluate_all("folds => folds.forEach(fold => fold.click())")
@@ -117,11 +137,12 @@ def unfold(page: Page) -> None:
 @pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="axe-playwright-python is not installed")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("window", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_no_tab_has_an_accessibility_finding(visit: Visit, window: dict[str, int], scheme: str) -> None:
+def test_no_tab_has_an_accessibility_finding(visit: Visit, window: dict[str, int], scheme: str, tmp_path: Path) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = visit.open(viewport=window, color_scheme=scheme)
     try_sample(page)
+    fill(page, tmp_path)
     findings = {}
     for tab in page.get_by_role("tab").all():
         tab.click()
