@@ -45,7 +45,7 @@ def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         pass
 
 
-def _train(rank: int, count: int, port: int, folder: Path, stop_after: int | None, settings: dict[str, float]) -> None:
+def _train(rank: int, count: int, port: int, folder: Path, stop_after: int | None, settings: dict[str, object]) -> None:
     """What one of the processes does, as `torchrun` would start it; it leaves its losses beside the run."""
     os.environ |= {
         "RANK": str(rank),
@@ -65,7 +65,7 @@ def _train(rank: int, count: int, port: int, folder: Path, stop_after: int | Non
 
 
 def together(
-    count: int, folder: Path, *, stop_after: int | None = None, settings: dict[str, float] = SETTINGS
+    count: int, folder: Path, *, stop_after: int | None = None, settings: dict[str, object] = SETTINGS
 ) -> list[list[float]]:
     """Train in so many processes -> the losses each of them told."""
     with socket.socket() as free:
@@ -100,6 +100,14 @@ def test_any_number_of_processes_makes_the_same_run_and_may_change_on_the_way(tm
     one, two = (torch.load(tmp_path / name / "run" / "state.pt", weights_only=True)["average"] for name in ("one", "2"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_draw_the_captions_of_one(tmp_path: Path) -> None:
+    settings = {"objective": "self_critical", "epochs": 1}
+    alone = losses(train(model_to_train(**settings), tmp_path / "one" / "run"))
+    told = together(2, tmp_path / "two" / "run", settings=settings)
+    assert told[0] == told[1] == pytest.approx(alone, rel=1e-4)
 
 
 @pytest.mark.timeout(120)

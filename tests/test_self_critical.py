@@ -15,20 +15,16 @@ from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import load_checkpoint
 from captioner.text.vocabulary import END, NEVER_SAID, PADDING, START
 from captioner.training import learner
-from captioner.training.events import MemoryShort, StepDone, StepSkipped
+from captioner.training.events import MemoryShort, StepSkipped
 from captioner.training.loop import fit
 from captioner.training.noise import Noise
 from captioner.training.objectives import draw_captions, self_critical, teacher_forcing
 from tests.conftest import tiny_model
-from tests.training import begin, evaluations, model_to_train, some_pictures, train
+from tests.training import begin, evaluations, losses, model_to_train, some_pictures, train
 
 
 def model_to_criticise(**settings: object) -> CaptioningModel:
     return model_to_train(**{"objective": "self_critical", "samples": 3, "average_decay": 0.9, **settings})
-
-
-def rewards(events: list[object]) -> list[float]:
-    return [event.reward for event in events if isinstance(event, StepDone) and event.reward is not None]
 
 
 def features_of(model: CaptioningModel, pictures: int) -> torch.Tensor:
@@ -133,7 +129,7 @@ def test_a_run_raises_the_reward_and_the_development_score(tmp_path: Path) -> No
     old = load_checkpoint(tmp_path / "first" / "best")
     old.config = replace(model_to_criticise(epochs=10, samples=8, learning_rate=0.02).config, search=SearchConfig())
     events = train(old, tmp_path / "second", evaluate_first=True)
-    told = rewards(events)
+    told = losses(events)
     assert np.mean(told[-6:]) > np.mean(told[:6]) + 30
     scores = evaluations(events)
     assert scores[-1].cider_d > scores[0].cider_d + 30
@@ -145,8 +141,8 @@ def test_a_batch_computed_in_parts_or_with_short_memory_gives_the_same_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dropout; and each part draws the captions that it would draw in the whole."""
-    whole = rewards(train(model_to_criticise(epochs=1), tmp_path / "whole"))
-    assert rewards(train(model_to_criticise(epochs=1, pictures_at_once=3), tmp_path / "parts")) == pytest.approx(whole)
+    whole = losses(train(model_to_criticise(epochs=1), tmp_path / "whole"))
+    assert losses(train(model_to_criticise(epochs=1, pictures_at_once=3), tmp_path / "parts")) == pytest.approx(whole)
     compute = learner.self_critical
 
     def fits_one(decoder, features, judge, **options):  # type: ignore[no-untyped-def]
@@ -157,16 +153,16 @@ def test_a_batch_computed_in_parts_or_with_short_memory_gives_the_same_run(
     monkeypatch.setattr(learner, "self_critical", fits_one)
     events = train(model_to_criticise(epochs=1), tmp_path / "short")
     assert [event for event in events if isinstance(event, MemoryShort)] == [MemoryShort(1)]
-    assert rewards(events) == pytest.approx(whole)
+    assert losses(events) == pytest.approx(whole)
 
 
 def test_a_run_that_dies_goes_on_bit_for_bit_with_the_last_blocks_of_the_cnn_too(tmp_path: Path) -> None:
     tuned = {"epochs": 1, "tuned_blocks": 1, "encoder_learning_rate": 0.001}
-    whole = rewards(train(model_to_criticise(**tuned), tmp_path / "whole"))
+    whole = losses(train(model_to_criticise(**tuned), tmp_path / "whole"))
     begin(model_to_criticise(**tuned, save_seconds=1e-6), tmp_path / "died", after=4)
     events = train(model_to_criticise(**tuned), tmp_path / "died", resume=True)
-    assert rewards(events) == whole[-len(rewards(events)) :]
-    assert len(rewards(events)) < len(whole)
+    assert losses(events) == whole[-len(losses(events)) :]
+    assert len(losses(events)) < len(whole)
     models = [(tmp_path / run / "best" / "model.safetensors").read_bytes() for run in ("whole", "died")]
     assert models[0] == models[1]
 

@@ -62,7 +62,8 @@ def train(
 
 
 def losses(events: list[Event]) -> list[float]:
-    return [event.loss for event in events if isinstance(event, StepDone)]
+    """What every step told; in a self-critical run its reward."""
+    return [event.reward or event.loss for event in events if isinstance(event, StepDone)]
 
 
 def evaluations(events: list[Event]) -> list[Evaluated]:
