@@ -68,10 +68,11 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="captioner-") as uploads, stop_requests() as asked_to_stop:
         os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(uploads)
 
-        from .desk import Desk
+        from .desk import Desk, share_processors
         from .interface import build_page, launch
         from .models import Models, name_models
 
+        share_processors()
         limits = PUBLIC if public else OWN
         kept = None if public else Home(home or default_home())
         with Desk(Models(name_models(model or [], kept), device=device), waiting=limits.waiting) as desk:

@@ -12,7 +12,6 @@ from gradio.utils import get_upload_folder
 
 from captioner.data.samples import sample_pictures
 from captioner.errors import CaptionerError
-from captioner.inference.explanation import Explanation
 from captioner.inference.explanation_page import render_inside
 
 from .desk import Asked, Desk
@@ -159,12 +158,13 @@ def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes, *, paths
     if picture is None:
         return NO_PICTURE
     try:
-        explanation, notes = _explain(desk, model, picture, wishes)
+        explanation = desk.explain(Path(picture), _asked(desk, model, wishes))
         shown = desk.view(Path(picture))
     except CaptionerError as error:
         return Answer(draw_error(_sentence(error, picture)))
     caption = explanation.caption
-    notes_drawn = draw_notes(notes) + (draw_steered() if wishes.steer(desk.captioner(model).search) else "")
+    steered = draw_steered() if wishes.steer(desk.captioner(model).search) else ""
+    notes_drawn = draw_notes(_notes(desk, model, wishes)) + steered
     return Answer(
         draw_sentence(caption.hedged or "", explanation.words, chosen=first_word(explanation))
         + draw_confidence(caption)
@@ -187,7 +187,7 @@ def pack(desk: Desk, asked: tuple[Any, ...] | None) -> str:
         raise _told("There must be a picture to explain, but there is none; choose one.")
     model, picture, *given = asked
     try:
-        explanation, _ = _explain(desk, model, picture, Wishes(*given))
+        explanation = desk.explain(Path(picture), _asked(desk, model, Wishes(*given)))
         shown = desk.view(Path(picture))
     except CaptionerError as error:
         raise _told(_sentence(error, picture)) from error
@@ -204,10 +204,10 @@ def record(desk: Desk, picture: str | None, model: str, wishes: Wishes) -> dict[
     if picture is None:
         raise _told("There must be a picture, but none came; send one.")
     try:
-        explanation, notes = _explain(desk, model, picture, wishes)
+        caption = desk.describe(Path(picture), _asked(desk, model, wishes))
     except CaptionerError as error:
         raise _told(_sentence(error, picture)) from error
-    caption = explanation.caption
+    words = caption.candidates[0].words
     return {
         "caption": caption.text,
         "hedged": caption.hedged,
@@ -218,10 +218,15 @@ def record(desk: Desk, picture: str | None, model: str, wishes: Wishes) -> dict[
             {"text": candidate.text, "log_probability": candidate.log_probability} for candidate in caption.candidates
         ],
         "words": [
-            {"text": word.text, "probability": word.probability, "confidence": word.confidence}
-            for word in explanation.words
+            {"text": text, "probability": probability, "confidence": confidence}
+            for text, probability, confidence in zip(
+                words,
+                caption.word_probabilities or (),
+                caption.word_confidences or [None] * len(words),
+                strict=True,
+            )
         ],
-        "notes": notes,
+        "notes": _notes(desk, model, wishes),
     }
 
 
@@ -254,14 +259,17 @@ def uploaded_path(payload: Any) -> str | None:
     return str(payload.path)
 
 
-def _explain(desk: Desk, model: str, picture: str, wishes: Wishes) -> tuple[Explanation, list[str]]:
-    """The caption with its explanation, and what was needless to wish for."""
-    captioner = desk.captioner(model)
-    search, steering = wishes.search(captioner.search), wishes.steering()
+def _asked(desk: Desk, model: str, wishes: Wishes) -> Asked:
+    """How a picture shall be captioned. Raises ConfigError when a wish is none that can be had."""
+    search = wishes.search(desk.captioner(model).search)
     # Of sentences drawn at random the first is the draw; with more, the likeliest would come first.
     candidates = min(search.beam_width, MOST_CANDIDATES) if search.method == "beam" else 1
-    explanation = desk.explain(Path(picture), Asked(model, search, steering, candidates))
-    return explanation, steering.needless(captioner.model.vocabulary)
+    return Asked(model, search, wishes.steering(), candidates)
+
+
+def _notes(desk: Desk, model: str, wishes: Wishes) -> list[str]:
+    """What was needless to wish for."""
+    return wishes.steering().needless(desk.captioner(model).model.vocabulary)
 
 
 def _draw_commands(desk: Desk, model: str, picture: str, wishes: Wishes, *, paths_told: bool) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import BoundedSemaphore
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+import torch
 from PIL import Image
 
 from captioner.config import SearchConfig
@@ -35,6 +36,9 @@ _THREADS = 2
 _READERS = 2
 
 
+_Kind = Literal["explanations", "captions", "captions with word probabilities"]
+
+
 @dataclass(frozen=True)
 class Asked:
     """How pictures shall be captioned."""
@@ -53,8 +57,13 @@ class _Wish:
 
     captioner: Captioner
     asked: Asked
-    explained: bool
+    answers: _Kind
     describer: Describer = field(compare=False)
+
+
+def share_processors() -> None:
+    """Let each thread that answers have its part of the processors: more threads than those get in each other's way."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // _THREADS))
 
 
 class Desk:
@@ -115,14 +124,22 @@ class Desk:
         Raises ImageError when the picture cannot be read, ConfigError when no caption can obey the rules, BusyError
         when too many others wait.
         """
-        wish = self._wish(asked, explained=True)
-        with self._seat():
-            pixels = self._readers.pixels(picture, wish.captioner.model.encoder.preprocessing)
-            [explanation] = self._turns.ask(wish, [pixels])
+        explanation = self._answer(picture, self._wish(asked, "explanations"))
         if explanation is None:
             raise ConfigError(NO_CAPTION)
         assert isinstance(explanation, Explanation)
         return explanation
+
+    def describe(self, picture: Path, asked: Asked) -> Caption:
+        """One picture's caption with the probability of each word, for less than the explanation's price.
+
+        Raises what `explain` raises.
+        """
+        caption = self._answer(picture, self._wish(asked, "captions with word probabilities"))
+        assert isinstance(caption, Caption)
+        if caption.error is not None:
+            raise ConfigError(caption.error)
+        return caption
 
     def caption(self, pictures: Sequence[Path], asked: Asked) -> list[Caption]:
         """One caption for each picture, in their order; one that cannot be read has `error` set.
@@ -130,7 +147,7 @@ class Desk:
         Is never too busy, as who brings many pictures has begun already, but lets others go first after every few
         pictures. Raises ConfigError when no caption can obey the rules.
         """
-        wish = self._wish(asked, explained=False)
+        wish = self._wish(asked, "captions")
         read: list[Pixels | ImageError] = []
         for picture in pictures:
             try:
@@ -149,10 +166,17 @@ class Desk:
         """The picture to be shown: upright, RGB, its sides at most `PICTURE_SIDE` pixels. Raises ImageError."""
         return self._readers.view(picture, side=PICTURE_SIDE)
 
-    def _wish(self, asked: Asked, *, explained: bool) -> _Wish:
+    def _answer(self, picture: Path, wish: _Wish) -> Caption | Explanation | None:
+        """What is answered about one picture, where there is a seat."""
+        with self._seat():
+            pixels = self._readers.pixels(picture, wish.captioner.model.encoder.preprocessing)
+            [answer] = self._turns.ask(wish, [pixels])
+        return answer
+
+    def _wish(self, asked: Asked, answers: _Kind) -> _Wish:
         captioner = self.captioner(asked.model)
         describer = captioner.describer(candidates=asked.candidates, search=asked.search, steering=asked.steering)
-        return _Wish(captioner, asked, explained, describer)
+        return _Wish(captioner, asked, answers, describer)
 
     @contextmanager
     def _seat(self) -> Iterator[None]:
@@ -169,7 +193,9 @@ class Desk:
 
 def _answer(wish: _Wish, pictures: Sequence[Pixels]) -> Sequence[Caption | Explanation | None]:
     encoded = wish.describer.encode_singly(pictures, filled_to=TOGETHER)
-    return wish.describer.explain(encoded) if wish.explained else wish.describer.describe(encoded)
+    if wish.answers == "explanations":
+        return wish.describer.explain(encoded)
+    return wish.describer.describe(encoded, word_probabilities=wish.answers == "captions with word probabilities")
 
 
 def _close(turns: Turns[_Wish, Pixels, Caption | Explanation | None], readers: Readers) -> None:

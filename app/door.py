@@ -144,7 +144,7 @@ class Door:
         too_long = int(headers.get("content-length", "0")) > _QUESTION_MEGABYTES * _MEGABYTE
         if too_long and not path.startswith(_UPLOAD):
             return _Refusal(413, f"A question may have {_QUESTION_MEGABYTES} MB.")
-        if (length := _pictures_length(scope)) and length > self.uploads.room():
+        if (length := _pictures_length(scope)) and not self.uploads.have_room(length):
             return _Refusal(503, "There is no room for more pictures at the moment; try again in a few minutes.")
         return None
 

@@ -46,6 +46,4 @@ class Limits:
 
 
 OWN = Limits()
-PUBLIC = Limits(
-    file_megabytes=5, pictures=50, waiting=16, stored_megabytes=500, kept_seconds=600, teaching=False, any_host=True
-)
+PUBLIC = Limits(file_megabytes=5, pictures=50, stored_megabytes=500, kept_seconds=600, teaching=False, any_host=True)

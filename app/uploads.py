@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -56,6 +57,8 @@ class Uploads:
         self._allowed = limits.stored_megabytes * _MEGABYTE
         self._between_sweeps = _BETWEEN_SWEEPS * limits.kept_seconds
         self._coming = 0
+        self._counted = math.inf
+        """Bytes that were stored when they were last counted, and all that came since; counting reads the folder."""
 
     def holds(self, path: str) -> bool:
         """Whether a path, as written, leads into the folder and nowhere else."""
@@ -72,12 +75,15 @@ class Uploads:
             return path
         raise gr.Error("A picture must be sent as a file; no address is looked up.", print_exception=False)
 
-    def room(self) -> int:
-        """How many more bytes may come: neither stored nor awaited yet.
+    def have_room(self, length: int) -> bool:
+        """Whether so many more bytes may come, beside those that are stored or awaited.
 
-        Of what is half there, that half counts twice: for a moment too little is let in, never too much.
+        Of what is half there, that half counts twice, and what came twice may, too: then the folder is looked through
+        before anybody is turned away. What the page itself puts there is counted after the next sweep.
         """
-        return max(0, self._allowed - self._coming - self._stored())
+        if self._counted + self._coming + length > self._allowed:
+            self._counted = self._stored()
+        return self._counted + self._coming + length <= self._allowed
 
     @contextlib.contextmanager
     def awaited(self, length: int) -> Iterator[None]:
@@ -87,6 +93,7 @@ class Uploads:
             yield
         finally:
             self._coming -= length
+            self._counted += length
 
     def sweep(self) -> None:
         """Delete what came longer ago than 1.2 times what Gradio keeps, and folders that have been empty as long.
@@ -100,6 +107,7 @@ class Uploads:
                     # The time of the last change of a file's place, since copies keep the age of their contents.
                     if path != self.folder and path.lstat().st_ctime < latest:
                         path.rmdir() if path.is_dir() else path.unlink()
+        self._counted = math.inf
 
     @contextlib.asynccontextmanager
     async def swept(self, _app: object) -> AsyncIterator[None]:

@@ -147,7 +147,7 @@ def test_pictures_explained_together_are_answered_as_each_alone_in_a_batch_of_th
     shades = [np.full((3, size, size), shade, np.uint8) for shade in (0, 90, 200)]
     describer = tiny.describer()
     together = describer.explain(describer.encode_singly(shades, filled_to=4))
-    captions = describer.describe(describer.encode_singly(shades, filled_to=4))
+    captions = describer.describe(describer.encode_singly(shades, filled_to=4), word_probabilities=True)
     for shade, explanation, caption in zip(shades, together, captions, strict=True):
         [alone] = describer.explain(describer.encode_singly([shade], filled_to=4))
         assert explanation is not None

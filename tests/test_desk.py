@@ -227,7 +227,11 @@ def test_answers_are_the_same_alone_and_in_company_and_company_saves_searches(
         assert ours.result(20).caption == mine.caption
     assert search.call_count == 3
     assert [len(call.args[0]) for call in search.call_args_list] == [TOGETHER] * 3
-    assert desk.caption(paths, asked) == [each.caption for each in alone]
+    with_probabilities = [desk.describe(path, asked) for path in paths]
+    assert with_probabilities == [each.caption for each in alone]
+    for caption, explanation in zip(with_probabilities, alone, strict=True):
+        assert caption.word_probabilities == tuple(word.probability for word in explanation.words)
+    assert desk.caption(paths, asked) == [replace(each, word_probabilities=None) for each in with_probabilities]
 
 
 def test_a_wish_that_cannot_be_granted_reaches_only_who_asked(desk: Desk, asked: Asked, paths: list[Path]) -> None:
@@ -268,7 +272,7 @@ def test_what_cannot_be_read_is_named_as_its_sender_knows_it(desk: Desk, asked: 
     assert first.error is not None
     assert first.error.startswith("letter.jpg must be")
     assert first.error_kind == "not a picture"
-    assert second == desk.explain(paths[0], asked).caption
+    assert second == replace(desk.describe(paths[0], asked), word_probabilities=None)
 
 
 def test_pictures_are_never_decoded_in_the_page_itself(

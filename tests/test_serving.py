@@ -1,6 +1,7 @@
 """How the page is served: who is let in, what is refused, and what every answer carries."""
 
 import asyncio
+import bisect
 import contextlib
 import gc
 import json
@@ -531,15 +532,38 @@ def test_a_copy_is_as_young_as_the_copying_however_old_its_contents_are(tmp_path
 
 
 def test_the_uploads_are_bounded(tmp_path: Path) -> None:
-    uploads = Uploads(tmp_path, replace(OWN, stored_megabytes=1))
-    assert uploads.room() == 1_000_000
+    assert _room(tmp_path) == 1_000_000
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.jpg").write_bytes(b"x" * 900_000)
-    assert uploads.room() == 100_000
+    assert _room(tmp_path) == 100_000
     os.link(tmp_path / "a" / "x.jpg", tmp_path / "another name of x.jpg")
-    assert uploads.room() == 100_000
+    assert _room(tmp_path) == 100_000
     (tmp_path / "y.jpg").write_bytes(b"x" * 900_000)
-    assert uploads.room() == 0
+    assert _room(tmp_path) == 0
+
+
+def _room(folder: Path) -> int:
+    """The bytes that may still come, of the megabyte that may be stored."""
+    limits = replace(OWN, stored_megabytes=1)
+    return bisect.bisect(range(1, 1_000_001), False, key=lambda length: not Uploads(folder, limits).have_room(length))
+
+
+def test_the_folder_is_looked_through_only_when_room_may_be_short_and_after_a_sweep(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, replace(OWN, stored_megabytes=1))
+
+    def looks(length: int) -> tuple[bool, bool]:
+        with patch("os.scandir", wraps=os.scandir) as scan:
+            return uploads.have_room(length), scan.called
+
+    assert looks(300_000) == (True, True)
+    with uploads.awaited(300_000):
+        assert looks(300_000) == (True, False)
+        assert looks(800_000) == (False, True)
+    assert looks(300_000) == (True, False)
+    # What came is the same file as before, so that it takes no room.
+    assert looks(800_000) == (True, True)
+    uploads.sweep()
+    assert looks(1) == (True, True)
 
 
 def test_what_is_swept_while_the_uploads_are_counted_takes_no_room(tmp_path: Path) -> None:
@@ -550,7 +574,7 @@ def test_what_is_swept_while_the_uploads_are_counted_takes_no_room(tmp_path: Pat
     (tmp_path / "swept.jpg").unlink()
     with patch("os.scandir") as scan:
         scan.return_value.__enter__.return_value = entries
-        assert Uploads(tmp_path, replace(OWN, stored_megabytes=1)).room() == 1_000_000 - 1_000
+        assert _room(tmp_path) == 1_000_000 - 1_000
 
 
 @pytest.mark.parametrize(
@@ -573,7 +597,7 @@ def test_pictures_that_come_at_the_same_time_get_no_more_room_than_there_is(
         await asking.asked.wait()
         asking.may.set()
         assert [(await reply).status_code for reply in replies] == statuses
-        assert uploads.room() == 1_000_000
+        assert uploads.have_room(1_000_000)
         await asking.client.aclose()
 
     run(story())
@@ -597,7 +621,7 @@ def test_nothing_is_kept_longer_than_the_page_says(tmp_path: Path, limits: Limit
 def test_the_help_of_public_tells_each_limit_that_is_not_one_s_own() -> None:
     told = PUBLIC.told(unlike=OWN)
     assert told == (
-        "5 MB a file, 50 pictures in one go, 16 questions waiting, 500 MB of uploads in all, uploads deleted after 10 "
+        "5 MB a file, 50 pictures in one go, 500 MB of uploads in all, uploads deleted after 10 "
         "minutes, no teaching, under any name"
     )
     assert OWN.told(unlike=OWN) == ""

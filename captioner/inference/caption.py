@@ -49,6 +49,9 @@ class Caption:
     word_confidences: tuple[float | None, ...] | None = None
     """For each of the best caption's words the probability that a person would use it (its stem) of this picture;
     None for function words, and altogether like `confidence`."""
+    word_probabilities: tuple[float, ...] | None = None
+    """For each of the best caption's words the probability that the model gave it after those before it; None where
+    that was neither asked for nor needed for the confidence."""
     uncertain: bool | None = None
     """Whether the picture looks unlike the photographs the captioner knows; None when the model has no calibration."""
 

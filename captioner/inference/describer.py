@@ -85,10 +85,11 @@ class Describer:
         keys = tuple(key for encoded in each for key in encoded.keys)
         return Encoded(torch.cat([encoded.features for encoded in each]), keys, len(pictures))
 
-    def describe(self, encoded: Encoded) -> list[Caption]:
-        """One `Caption` for each picture, in their order."""
+    def describe(self, encoded: Encoded, *, word_probabilities: bool = False) -> list[Caption]:
+        """One `Caption` for each picture, in their order; with the probability of each word if that is asked for."""
         found = self._find(encoded)
-        traces = [None] * len(found) if self.calibration is None else self._traces(encoded, found)
+        traced = word_probabilities or self.calibration is not None
+        traces = self._traces(encoded, found) if traced else [None] * len(found)
         captions = map(self._caption, found, encoded.features, traces)
         return list(captions)[: encoded.pictures]
 
@@ -135,13 +136,17 @@ class Describer:
             words = self.model.vocabulary.decode(hypothesis.words)
             sentence = self.model.vocabulary.detokenise(words)
             candidates.append(Candidate(sentence, hypothesis.log_probability, tuple(words)))
-        if self.calibration is None or trace is None:
+        if trace is None:
             return Caption(tuple(candidates))
+        probabilities = tuple(trace.log_probabilities[:-1].exp().tolist())
+        if self.calibration is None:
+            return Caption(tuple(candidates), word_probabilities=probabilities)
         judgement = self.calibration.judge(signs(self.model, features, hypotheses[0].words, trace))
         return Caption(
             tuple(candidates),
             confidence=judgement.confidence,
             word_confidences=judgement.words,
+            word_probabilities=probabilities,
             uncertain=judgement.uncertain,
         )
 
