@@ -2,6 +2,8 @@
 
 Any convolutional network of `timm` (by its name) or of torchvision (`torchvision/NAME`) will do: its last
 feature map, `channels` deep and `height x width` wide, is read as `height * width` regions, row by row.
+
+Both are imported only where a network of theirs is built: that takes longer than importing PyTorch.
 """
 
 from __future__ import annotations
@@ -12,14 +14,13 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from captioner.data.preprocessing import Preprocessing
 from captioner.errors import ConfigError
+from captioner.model.efficientnet_lite import MEAN, SCALES, STD, build_efficientnet_lite
 from captioner.model.fusion import fused
 
 PACKAGED_WEIGHTS = {
@@ -86,7 +87,7 @@ class Encoder(nn.Module):
 
 
 class FeatureMap(nn.Module):
-    """A timm network cut off after its last feature map."""
+    """A timm network, or one in its manner, cut off after its last feature map."""
 
     def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
@@ -126,6 +127,10 @@ Numbers = tuple[float, float, float]
 
 
 def _build_timm(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, Numbers]:
+    if name in SCALES and not fetch:
+        return FeatureMap(build_efficientnet_lite(name)), MEAN, STD
+    import timm
+
     if not timm.is_model(name):
         raise ConfigError(f"There is no timm CNN {name!r}; `timm.list_models()` lists the names.")
     try:
@@ -137,6 +142,8 @@ def _build_timm(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, Numbers]
 
 
 def _build_torchvision(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, Numbers]:
+    import torchvision
+
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise ConfigError(f"There is no torchvision CNN {name!r}; `torchvision.models.list_models()` lists them.")
     try:

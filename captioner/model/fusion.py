@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from timm.layers.norm_act import BatchNormAct2d
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -26,8 +25,8 @@ def fused(network: nn.Module) -> nn.Module:
         assert isinstance(before, nn.Conv2d)
         assert isinstance(after, nn.BatchNorm2d)
         network.set_submodule(convolution, fuse_conv_bn_eval(before, after))
-        rest = nn.Sequential(after.drop, after.act) if isinstance(after, BatchNormAct2d) else nn.Identity()
-        network.set_submodule(norm, rest)
+        rest = [after.get_submodule(name) for name in ("drop", "act")] if _has_activation(after) else []
+        network.set_submodule(norm, nn.Sequential(*rest))
     return network.requires_grad_(False).eval()
 
 
@@ -50,7 +49,7 @@ def _norms_after_convolutions(network: nn.Module) -> list[tuple[str, str]]:
     for node in calls:
         before = node.args[0] if node.args else None
         if (
-            type(layers[str(node.target)]) in (nn.BatchNorm2d, BatchNormAct2d)
+            _is_norm(layers[str(node.target)])
             and isinstance(before, fx.Node)
             and before.op == "call_module"
             and isinstance(layers[before.target], nn.Conv2d)
@@ -59,3 +58,12 @@ def _norms_after_convolutions(network: nn.Module) -> list[tuple[str, str]]:
         ):
             pairs.append((str(before.target), str(node.target)))
     return pairs
+
+
+def _is_norm(layer: nn.Module) -> bool:
+    return type(layer) is nn.BatchNorm2d or _has_activation(layer)
+
+
+def _has_activation(layer: nn.Module) -> bool:
+    """Whether this is timm's batch norm with what follows it; known by its name, as to import timm takes long."""
+    return isinstance(layer, nn.BatchNorm2d) and type(layer).__name__ == "BatchNormAct2d"

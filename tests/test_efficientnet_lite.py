@@ -1,0 +1,44 @@
+"""The CNN of the shipped model: the one that timm has, without importing timm."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+
+from captioner.model.efficientnet_lite import MEAN, SCALES, STD, build_efficientnet_lite
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_it_is_timms_weight_by_weight_and_bit_by_bit(name: str) -> None:
+    """On a picture whose sides are odd, where padding differs from side to side."""
+    theirs = timm.create_model(name, num_classes=0, global_pool="").eval()
+    ours = build_efficientnet_lite(name).eval()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    pixels = torch.rand(1, 3, 67, 98, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(ours.forward_features(pixels), theirs.forward_features(pixels))  # type: ignore[operator]
+    settings = theirs.pretrained_cfg
+    assert (settings["mean"], settings["std"]) == (MEAN, STD)  # type: ignore[index, call-overload]
+
+
+def test_its_random_weights_keep_the_size_of_what_passes_through() -> None:
+    torch.manual_seed(0)
+    theirs, ours = timm.create_model("tf_efficientnet_lite0"), build_efficientnet_lite("tf_efficientnet_lite0")
+    for name, tensor in ours.state_dict().items():
+        if name.startswith("conv") or ".conv" in name:
+            assert float(tensor.std()) == pytest.approx(float(theirs.state_dict()[name].std()), rel=0.35)
+
+
+def test_loading_the_shipped_model_imports_neither_timm_nor_torchvision() -> None:
+    """They would double the time until the first caption."""
+    program = (
+        "import sys; from captioner import Captioner; Captioner.from_pretrained(device='cpu').describer(); "
+        "print(sorted({'timm', 'torchvision', 'torch._dynamo', 'datasets', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
