@@ -70,8 +70,8 @@ def test_two_passes_over_the_same_captions_give_the_same_rewards() -> None:
 def test_it_is_at_least_five_times_as_fast_as_pycocoevalcap() -> None:
     """Five drawn captions for each of 50 pictures with five references, as in a batch of training.
 
-    `pytest tests/test_reward.py -s -k pycocoevalcap` prints both rates, in processor time. Each is the best of several turns, taken one
-    after the other, so that other work on the machine counts little.
+    `pytest tests/test_reward.py -s -k pycocoevalcap` prints both rates. Each is the best of several turns, taken one
+    after the other, in processor time, so that other work on the machine counts little.
     """
     coco = pytest.importorskip("pycocoevalcap.cider.cider")
     random = np.random.default_rng(0)
