@@ -43,9 +43,9 @@ class Wishes:
     def search(self, stored: SearchConfig) -> SearchConfig:
         """The settings stored with the model, with those wished for in their place."""
         given = {
-            field.name: type(getattr(stored, field.name))(getattr(self, field.name))  # Gradio knows no whole numbers
-            for field in fields(stored)
-            if getattr(self, field.name) is not None
+            name: type(getattr(stored, name))(getattr(self, name))  # Gradio knows no whole numbers
+            for name in (field.name for field in fields(self) if hasattr(stored, field.name))
+            if getattr(self, name) is not None
         }
         return replace(stored, **given)
 

@@ -42,6 +42,10 @@ def evaluate(
     length_exponent: Annotated[
         float | None, typer.Option(min=0, help="0 favours short captions; as stored if not given.")
     ] = None,
+    consensus: Annotated[
+        float | None,
+        typer.Option(min=0, help="Above 0: the sentence most like all found, not the best scored; as stored."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures captioned together.")] = 16,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
@@ -65,7 +69,13 @@ def evaluate(
     rows = rows if limit is None else rows.select(range(min(limit, len(rows))))
     folder = find_model(model).folder
     captioner = Captioner.from_pretrained(model, device=device)
-    search = _search(captioner.search, beam_width, max_length, length_exponent)
+    search = _search(
+        captioner.search,
+        beam_width=beam_width,
+        max_length=max_length,
+        length_exponent=length_exponent,
+        consensus=consensus,
+    )
     take_folder(out, marker="scores.json")
     with progress_bar() as progress:
         task = progress.add_task(f"Captioning {len(rows):,} pictures", total=len(rows))
@@ -95,14 +105,13 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def _search(
-    stored: "SearchConfig", beam_width: int | None, max_length: int | None, length_exponent: float | None
-) -> "SearchConfig":
+def _search(stored: "SearchConfig", **options: float | None) -> "SearchConfig":
     """The settings stored with the model, with those the user gave in their place."""
-    if length_exponent is not None and not math.isfinite(length_exponent):
-        raise ConfigError(f"--length-exponent must be a finite number, not {length_exponent}.")
-    given = {"beam_width": beam_width, "max_length": max_length, "length_exponent": length_exponent}
-    search = replace(stored, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if not math.isfinite(value):
+            raise ConfigError(f"--{name.replace('_', '-')} must be a finite number, not {value}.")
+    search = replace(stored, **given)  # type: ignore[arg-type]
     # Who asks for three words at most does not want the four at least that are stored.
     return replace(search, min_length=min(search.min_length, search.max_length))
 

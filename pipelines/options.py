@@ -35,6 +35,15 @@ BeamWidth = Annotated[
 LengthExponent = Annotated[
     float | None, typer.Option(min=0, help="0 favours short captions, 1 long ones.", rich_help_panel=_PANEL)
 ]
+Consensus = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Say not the best scored sentence but the one most like all those found; the higher, the more the "
+        "unlikely ones count. 0: the best scored.",
+        rich_help_panel=_PANEL,
+    ),
+]
 Groups = Annotated[
     int | None,
     typer.Option(min=1, help="Diverse beam search: into how many groups the beam is split.", rich_help_panel=_PANEL),
@@ -61,7 +70,7 @@ Seed = Annotated[
     typer.Option(min=0, help="Draw words at random, the same again for the same seed.", rich_help_panel=_PANEL),
 ]
 
-_SEARCHING = ("beam_width", "length_exponent", "groups", "diversity")
+_SEARCHING = ("beam_width", "length_exponent", "consensus", "groups", "diversity")
 _DRAWING = ("temperature", "top_k", "top_p", "seed")
 
 

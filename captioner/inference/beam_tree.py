@@ -52,6 +52,8 @@ class BeamTree:
     """All branches; a parent stands before its children."""
 
     branches: tuple[Branch, ...]
+    said: tuple[str, ...]
+    """The words of the caption chosen."""
 
     def children(self, number: int) -> tuple[Branch, ...]:
         """The branches that go on from one, likeliest first."""
@@ -62,22 +64,31 @@ class BeamTree:
     def chosen(self) -> frozenset[int]:
         """The numbers of the branches that lead to the caption chosen, that one and the root included."""
         path: set[int] = set()
-        at = max((branch for branch in self.branches if branch.fate is Fate.BEST), key=_score, default=None)
+        at = max((branch for branch in self._best() if branch.words == self.said), key=_score, default=None)
         while at is not None:
             path.add(at.number)
             at = None if at.parent is None else self.branches[at.parent]
         return frozenset(path)
 
+    @property
+    def by_consensus(self) -> bool:
+        """Whether another finished caption has a better score than the one chosen (`SearchConfig.consensus`)."""
+        best = max(self._best(), key=_score, default=None)
+        return best is not None and best.words != self.said
 
-def spell(tree: Tree, words: Sequence[str]) -> BeamTree:
-    """A search's tree with the vocabulary's `words` in place of their ids."""
+    def _best(self) -> list[Branch]:
+        return [branch for branch in self.branches if branch.fate is Fate.BEST]
+
+
+def spell(tree: Tree, words: Sequence[str], said: Sequence[str]) -> BeamTree:
+    """A search's tree with the vocabulary's `words` in place of their ids; `said` are those of the caption chosen."""
     branches: list[Branch] = []
     for node in tree.nodes:
         text = "" if node.parent is None else words[node.word]
         before = () if node.parent is None else branches[node.parent].words
-        said = before if node.parent is None or node.word == tree.end else (*before, text)
-        branches.append(Branch(node.index, node.parent, text, said, node.log_probability, node.score, node.fate))
-    return BeamTree(tuple(branches))
+        so_far = before if node.parent is None or node.word == tree.end else (*before, text)
+        branches.append(Branch(node.index, node.parent, text, so_far, node.log_probability, node.score, node.fate))
+    return BeamTree(tuple(branches), tuple(said))
 
 
 def _score(branch: Branch) -> float:

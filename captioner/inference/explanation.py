@@ -193,7 +193,7 @@ def explain(
     if trace.gates[0].forget is not None:
         read = [SPECIAL_TOKENS[START], *model.vocabulary.decode(said)]
         ledger = memory_ledger(trace, read=read, cell=_whose_memory(model))
-    spelt = None if tree is None else spell(tree, model.vocabulary.words)
+    spelt = None if tree is None else spell(tree, model.vocabulary.words, model.vocabulary.decode(said))
     return Explanation(caption, tuple(explained[:-1]), explained[-1], ledger, spelt)
 
 

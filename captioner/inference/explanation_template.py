@@ -211,7 +211,9 @@ deviation over the units)</span>.</p>
 {% if tree %}
 <h2>The sentences it weighed</h2>
 <p class="quiet">The search keeps a few beginnings in mind and drops the rest at every word. Here are those it kept,
-the likeliest on top; the thick line leads to the sentence it chose.</p>
+the likeliest on top; the thick line leads to the sentence it chose
+{%- if explanation.tree.by_consensus %}: not the one of the best score, but the one most like all those it found
+{%- endif %}.</p>
 <div class="card scroll" tabindex="0">
 <svg class="lattice" viewBox="0 0 {{ tree.width }} {{ tree.height }}" style="max-width: {{ tree.width }}px;
      min-width: {{ tree.width * 3 // 4 }}px" role="img"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captioner.config import Config, SearchConfig
+from captioner.errors import ConfigError
 from captioner.model.cells import Gates
 from captioner.model.decoder import Decoder, Said, State, build_decoder
 from captioner.model.encoder import Encoder, build_encoder
@@ -18,6 +20,7 @@ from captioner.search.greedy import greedy_search
 from captioner.search.hypothesis import Hypothesis
 from captioner.search.sampling import check_sampling, sample
 from captioner.search.tree import Recorder
+from captioner.text.consensus import likeness_table, order_by_consensus
 from captioner.text.steering import NO_RULES, WordRules
 from captioner.text.vocabulary import END, NEVER_SAID, START, Vocabulary
 
@@ -82,6 +85,10 @@ class CaptioningModel(nn.Module):
                 diversity=settings.diversity,
                 length_exponent=settings.length_exponent,
             )
+            if not 0 <= settings.consensus < math.inf:
+                raise ConfigError(
+                    f"The consensus must be a finite number, 0 or more, but {settings.consensus} came; 0 is none."
+                )
         constraints = Constraints(
             end=END,
             min_length=settings.min_length,
@@ -107,9 +114,11 @@ class CaptioningModel(nn.Module):
     ) -> list[list[Hypothesis]]:
         """The `best` captions of each picture, best first, from features (pictures, regions, feature_size).
 
-        A beam one wide is greedy search and gives one caption, unless words are required or a recorder wants its
-        tree. Sampling draws `best` captions; what it draws for a picture depends on the seed and on the picture's
-        number in `keys` (default: its place in the batch). Raises ConfigError when no caption can obey the rules.
+        With `settings.consensus` all captions of the beam are put in its order before the `best` are taken, but not
+        those of groups, which are asked for where unlike captions are wanted. A beam one wide is greedy search and
+        gives one caption, unless words are required or a recorder wants its tree. Sampling draws `best` captions; what
+        it draws for a picture depends on the seed and on the picture's number in `keys` (default: its place in the
+        batch). Raises ConfigError when no caption can obey the rules.
         """
         constraints = self.constraints(settings, rules)
         state = self.decoder.start(features, rows=1)
@@ -133,20 +142,24 @@ class CaptioningModel(nn.Module):
                 self.next_word, state, pictures=pictures, start=START, constraints=constraints, device=device
             )
             return [[caption] if caption.log_probability > -torch.inf else [] for caption in only]
-        return beam_search(
+        consenting = settings.consensus > 0 and settings.groups == 1
+        found = beam_search(
             self.next_word,
             state,
             pictures=pictures,
             start=START,
             constraints=constraints,
             beam_width=settings.beam_width,
-            best=best,
+            best=max(best, settings.beam_width) if consenting else best,
             length_exponent=settings.length_exponent,
             groups=settings.groups,
             diversity=settings.diversity,
             recorder=recorder,
             device=device,
         )
+        if not consenting:
+            return found
+        return [_by_consensus(captions, settings.consensus)[:best] for captions in found]
 
     def trace(self, features: Tensor, words: Sequence[int]) -> Trace:
         """Say the given words about one picture, features (regions, feature_size), and watch."""
@@ -189,6 +202,13 @@ class CaptioningModel(nn.Module):
             gates=[said.gates.of_row(picture, 0) for said in steps],
             memory=torch.stack([each[picture, 0] for each in memory]),
         )
+
+
+def _by_consensus(captions: list[Hypothesis], temperature: float) -> list[Hypothesis]:
+    """One picture's captions, which come best first, with the one most like all of them first."""
+    table = likeness_table([caption.words for caption in captions])
+    log_probabilities = [caption.log_probability for caption in captions]
+    return [captions[number] for number in order_by_consensus(table, log_probabilities, temperature=temperature)]
 
 
 def build_model(config: Config, vocabulary: Vocabulary) -> CaptioningModel:
