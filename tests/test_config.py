@@ -42,6 +42,7 @@ def test_an_override_is_one_line_of_toml(tmp_path: Path) -> None:
         ("training.epochs=-1", "training.epochs must be 1 or more, but -1 came."),
         ("training.pictures_per_batch=0", "training.pictures_per_batch must be 1 or more, but 0 came."),
         ("decoder.dropout=1.5", "decoder.dropout must be from 0 to 1, but 1.5 came."),
+        ("training.samples=1", "training.samples must be 2 or more, but 1 came."),
         ("training.learning_rate=nan", "training.learning_rate must be 0 or more, but nan came."),
         ("training.epochs=true", "training.epochs must be of type int"),
         ("decoder.cell=transformer", "decoder.cell must be one of rnn, gru, lstm, but 'transformer' came."),
