@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioner.inference.curve import HEIGHT, WIDTH, curve
+from captioner.inference.curve import HEIGHT, WIDTH, curve, curves
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda number: round(number, 3))
 
@@ -36,3 +36,11 @@ def test_no_point_leaves_the_frame_and_the_marks_are_few(points: list[tuple[floa
         assert 2 <= len(marks) <= 6
         assert len({mark.label for mark in marks}) == len(marks)
         assert {round(marks[0].at), round(marks[-1].at)} == {0, length}
+
+
+def test_curves_in_one_frame_share_its_axes_and_a_logarithmic_one_counts_powers_of_ten() -> None:
+    drawn = curves({"upper": [(1, 1.0), (3, 0.1)], "lower": [(1, 1.0), (3, 0.001)]}, logarithmic=True)
+    assert [mark.label for mark in drawn.up] == ["10⁻³", "10⁻²", "10⁻¹", "1"]
+    assert [mark.at for mark in drawn.up] == [pytest.approx(HEIGHT * share / 3) for share in (3, 2, 1, 0)]
+    assert [(point.x, point.y) for point in drawn.points["upper"]] == [(0, 0), (WIDTH, pytest.approx(HEIGHT / 3))]
+    assert [(point.x, point.y) for point in drawn.points["lower"]] == [(0, 0), (WIDTH, pytest.approx(HEIGHT))]
