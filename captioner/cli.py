@@ -20,6 +20,7 @@ from captioner.pipelines.pack import pack
 from captioner.pipelines.prepare import prepare
 from captioner.pipelines.push import push
 from captioner.pipelines.report import report
+from captioner.pipelines.study import study
 from captioner.pipelines.teach import teach
 from captioner.pipelines.throughput import throughput
 from captioner.pipelines.train import train
@@ -40,6 +41,7 @@ for command in (
     *(calibrate, pack, export, push, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
+app.add_typer(study, name="study")
 
 
 def main() -> None:
