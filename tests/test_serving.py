@@ -548,11 +548,14 @@ def _room(folder: Path) -> int:
     return bisect.bisect(range(1, 1_000_001), False, key=lambda length: not Uploads(folder, limits).have_room(length))
 
 
-def test_the_folder_is_looked_through_only_when_room_may_be_short_and_after_a_sweep(tmp_path: Path) -> None:
+def test_the_folder_is_looked_through_only_now_and_then_when_room_may_be_short_and_after_a_sweep(
+    tmp_path: Path,
+) -> None:
     uploads = Uploads(tmp_path, replace(OWN, stored_megabytes=1))
 
-    def looks(length: int) -> tuple[bool, bool]:
-        with patch("os.scandir", wraps=os.scandir) as scan:
+    def looks(length: int, *, later: float = 0) -> tuple[bool, bool]:
+        now = time.monotonic() + later
+        with patch("os.scandir", wraps=os.scandir) as scan, patch("time.monotonic", return_value=now):
             return uploads.have_room(length), scan.called
 
     assert looks(300_000) == (True, True)
@@ -564,6 +567,10 @@ def test_the_folder_is_looked_through_only_when_room_may_be_short_and_after_a_sw
     assert looks(800_000) == (True, True)
     uploads.sweep()
     assert looks(1) == (True, True)
+    (tmp_path / "unpacked.png").write_bytes(b"x" * 900_000)
+    assert looks(300_000) == (True, False)
+    assert looks(300_000, later=60) == (False, True)
+    assert uploads.room() == 100_000
 
 
 def test_what_is_swept_while_the_uploads_are_counted_takes_no_room(tmp_path: Path) -> None:
