@@ -93,7 +93,7 @@ def draw_words(counts: Mapping[str, int], searched: str) -> str:
     more = len(found) - MOST_WORDS
     told = f"{len(found):,} words" if len(found) != 1 else "1 word"
     rest = f'<p class="hint">and {more:,} more, which are rarer</p>' if more > 0 else ""
-    return f'<p class="hint" role="status">{told}</p><ul>{shown}</ul>{rest}'
+    return f'<p class="hint" role="status">{told}</p><ul tabindex="0" aria-label="Words">{shown}</ul>{rest}'
 
 
 def draw_card(card: str | None) -> str:

@@ -29,10 +29,10 @@ def draw_reliability_diagram(bins: Sequence[Bin], *, of: str, error: float) -> s
         for tick in TICKS
     )
     return (
-        f'<svg viewBox="-40 -10 {SIDE + 60} {SIDE + 50}" role="img" '
+        f'<svg viewBox="-45 -10 {SIDE + 65} {SIDE + 55}" role="img" '
         f'aria-label="Reliability diagram. {of}: calibration error {error:.3f}">'
         f'<rect class="frame" width="{SIDE}" height="{SIDE}"/>'
         f'<line class="even" x1="0" y1="{SIDE}" x2="{SIDE}" y2="0"/>'
         f"{dots}{ticks}"
-        f'<text x="{SIDE / 2:g}" y="{SIDE + 36}" text-anchor="middle">said</text><text x="8" y="16">came</text></svg>'
+        f'<text x="{SIDE / 2:g}" y="{SIDE + 40}" text-anchor="middle">said</text><text x="8" y="16">came</text></svg>'
     )
