@@ -26,7 +26,7 @@ from .limits import OWN, Limits
 from .many import many_tab
 from .model import model_choice, model_tab, offered
 from .teach import teach_tab
-from .uploads import Uploads, longest_kept
+from .uploads import Uploads, gradio_keeps
 
 _SESSIONS = 128
 # Gradio's function that does.
@@ -55,7 +55,7 @@ _QUEUE_LOOKS = 0.01
 
 def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr.Blocks:
     """The page, not yet served; it can be taught where the limits allow that and it has a home."""
-    kept = limits.kept_seconds
+    kept = gradio_keeps(limits)
     home = home if limits.teaching else None
     # Looked for often, so that none is kept much longer than said.
     with gr.Blocks(title="Captioner", analytics_enabled=False, delete_cache=(kept // 10, kept)) as page:
@@ -76,10 +76,9 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
             with gr.Tab("Model", id="model", elem_id="model-page"):
                 model_tab(desk, model)
         gr.HTML(
-            "<footer>Pictures stay on the machine that serves this page, and are deleted "
-            f"{kept // 60} to {longest_kept(limits) / 60:.0f} minutes after they came"
-            f"{', but for those kept to teach' if home else ''}. The model can be wrong: check what matters. "
-            f"Captioner {escape(captioner.__version__)}</footer>",
+            "<footer>Pictures stay on the machine that serves this page, and are deleted within "
+            f"{limits.kept_seconds // 60} minutes{', but for those kept to teach' if home else ''}. "
+            f"The model can be wrong: check what matters. Captioner {escape(captioner.__version__)}</footer>",
             elem_id="footing",
         )
         gr.api(version, api_name="version", queue=False)

@@ -22,10 +22,10 @@ class Limits:
     """On the page for many pictures."""
     waiting: int = _limit(32, "{} questions waiting".format)
     """For the model; whoever comes after them is told to try again."""
-    stored_megabytes: int = _limit(4000, "{:,} MB of uploads in all".format)
-    """Of all visitors; who brings more is told to try again later."""
-    kept_seconds: int = _limit(3600, lambda seconds: f"uploads deleted after {seconds // 60} minutes")
-    """Counted from the upload."""
+    stored_megabytes: int = _limit(10_000, "{:,} MB of uploads in all".format)
+    """Of all visitors, in all the forms they have here; who brings more is told to try again later."""
+    kept_seconds: int = _limit(3600, lambda seconds: f"uploads deleted within {seconds // 60} minutes")
+    """At most, counted from the upload."""
     teaching: bool = _limit(True, lambda allowed: "teaching" if allowed else "no teaching")
     """Whether visitors may correct captions and train models, which changes what the machine keeps."""
     any_host: bool = _limit(False, lambda any_host: "under any name" if any_host else "under this machine's own names")
@@ -35,6 +35,15 @@ class Limits:
     def paths_told(self) -> bool:
         """Whether visitors may read where on this machine a model lies."""
         return not self.any_host
+
+    @property
+    def together_megabytes(self) -> int:
+        """Of pictures that one visitor can bring at once if nobody else brings any.
+
+        A picture lies here up to four times: as it came, among those that are captioned, and, while an ImageFolder is
+        packed, in it and in its archive.
+        """
+        return self.stored_megabytes // 4
 
     def told(self, *, unlike: Limits) -> str:
         """The limits that are not those of another, in words."""
@@ -46,4 +55,4 @@ class Limits:
 
 
 OWN = Limits()
-PUBLIC = Limits(file_megabytes=5, pictures=50, stored_megabytes=500, kept_seconds=600, teaching=False, any_host=True)
+PUBLIC = Limits(file_megabytes=5, pictures=50, stored_megabytes=1000, kept_seconds=600, teaching=False, any_host=True)

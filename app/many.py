@@ -69,7 +69,7 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits, lessons: Lessons | 
     with gr.Column(elem_id="many-tab"):
         gr.HTML(
             f"<p>Up to {limits.pictures:,} pictures, or a ZIP or tar archive of them; each file may have "
-            f"{limits.file_megabytes} MB.</p>",
+            f"{limits.file_megabytes} MB, all together {limits.together_megabytes:,} MB.</p>",
             elem_id="many-hint",
         )
         files = gr.File(

@@ -20,16 +20,16 @@ FILE = "file="
 """What comes before a file's path in the address that Gradio serves it under."""
 
 _MEGABYTE = 1_000_000
-# As much later than Gradio deletes the files it knows of, so that it finds them all.
+# Of what Gradio keeps: that much later we delete, so that it finds all the files it knows of, and that often we look.
 _LATER = 1.2
 _BETWEEN_SWEEPS = 0.1
 # To count ten thousand uploads takes a processor 0.13 seconds.
 _SECONDS_COUNTED = 10
 
 
-def longest_kept(limits: Limits) -> float:
-    """Seconds after which nothing that came is there any more: what Gradio did not find goes with our next sweep."""
-    return (_LATER + _BETWEEN_SWEEPS) * limits.kept_seconds
+def gradio_keeps(limits: Limits) -> int:
+    """Seconds after which Gradio may delete, so that nothing is there any more when our last sweep is done."""
+    return round(limits.kept_seconds / (_LATER + _BETWEEN_SWEEPS))
 
 
 class Upload(NamedTuple):
@@ -55,9 +55,9 @@ class Uploads:
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.folder = folder.resolve()
-        self._kept = limits.kept_seconds
+        self._kept = gradio_keeps(limits)
         self._allowed = limits.stored_megabytes * _MEGABYTE
-        self._between_sweeps = _BETWEEN_SWEEPS * limits.kept_seconds
+        self._between_sweeps = _BETWEEN_SWEEPS * self._kept
         self._coming = 0
         self._counted = 0
         """Bytes that were stored when they were last counted, and all that came since; counting reads the folder."""
