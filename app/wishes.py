@@ -90,20 +90,12 @@ _TOLD = {
 def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
     """Lay out a component for each of the wishes, folded away; by their names, and in their order."""
     with gr.Accordion("Steer the sentence", open=False, elem_id="steer", elem_classes="fold"):
-        forbid = _words("Must not say", "man, woman, blue shirt", "forbid")
-        require = _words("Must say", "dog", "require")
-        beginning = _words("Begins with", "two dogs", "beginning")
-        with gr.Row(elem_id="lengths"):
-            longest = max(_LONGEST_CAPTION, stored.max_length)
-            min_length = _slider("Words at least", 0, longest, stored.min_length, "min-length")
-            max_length = _slider("Words at most", 1, longest, stored.max_length, "max-length")
-        with gr.Row(elem_id="habits"):
-            length_exponent = _slider(
-                "Favour long sentences", 0, max(2.0, stored.length_exponent), stored.length_exponent, "length-exponent"
-            )
-            no_repeat_ngram = _slider(
-                "Never repeat so many words", 0, max(6, stored.no_repeat_ngram), stored.no_repeat_ngram, "no-repeat"
-            )
+        words = {
+            "forbid": _words("Must not say", "man, woman, blue shirt", "forbid"),
+            "require": _words("Must say", "dog", "require"),
+            "beginning": _words("Begins with", "two dogs", "beginning"),
+        }
+        lengths = _lengths_and_habits(stored)
         method = gr.Radio(
             [("Search for the likeliest", "beam"), ("Draw at random", "sample")],
             value=stored.method,
@@ -112,25 +104,9 @@ def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
             elem_id="method",
         )
         with gr.Column(visible=stored.method == "beam", elem_id="beam") as beam:
-            beam_width = _slider(
-                "Sentences kept in mind", 1, max(_WIDEST_BEAM, stored.beam_width), stored.beam_width, "beam-width"
-            )
-            with gr.Row(elem_id="diverse"):
-                groups = _slider("In groups that differ", 1, max(_WIDEST_BEAM, stored.groups), stored.groups, "groups")
-                diversity = _slider(
-                    "How much they differ", 0, max(3.0, stored.diversity), stored.diversity, "diversity"
-                )
+            searching = _searching(stored)
         with gr.Column(visible=stored.method == "sample", elem_id="chance") as chance:
-            with gr.Row(elem_id="boldness"):
-                temperature = _slider(
-                    "Temperature", 0.1, max(2.0, stored.temperature), stored.temperature, "temperature"
-                )
-                seed = gr.Number(
-                    stored.seed, label="Seed", precision=0, minimum=0, maximum=2**53, buttons=[], elem_id="seed"
-                )
-            with gr.Row(elem_id="nucleus"):
-                top_k = _slider("From so many words (0: all)", 0, max(100, stored.top_k), stored.top_k, "top-k")
-                top_p = _slider("From this share of chances", 0.05, 1.0, stored.top_p, "top-p")
+            drawing = _drawing(stored)
     method.change(
         lambda chosen: (gr.Column(visible=chosen == "beam"), gr.Column(visible=chosen == "sample")),
         method,
@@ -139,25 +115,47 @@ def wishes_panel(stored: SearchConfig) -> dict[str, Any]:
         queue=False,
         api_visibility="private",
     )
-    panel = {
-        "forbid": forbid,
-        "require": require,
-        "beginning": beginning,
-        "min_length": min_length,
-        "max_length": max_length,
-        "length_exponent": length_exponent,
-        "no_repeat_ngram": no_repeat_ngram,
-        "method": method,
-        "beam_width": beam_width,
-        "groups": groups,
-        "diversity": diversity,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-    }
+    panel = {**words, **lengths, "method": method, **searching, **drawing}
     assert list(panel) == [field.name for field in fields(Wishes)]
     return panel
+
+
+def _lengths_and_habits(stored: SearchConfig) -> dict[str, Any]:
+    longest = max(_LONGEST_CAPTION, stored.max_length)
+    with gr.Row(elem_id="lengths"):
+        lengths = {
+            "min_length": _slider("Words at least", 0, longest, stored.min_length, "min-length"),
+            "max_length": _slider("Words at most", 1, longest, stored.max_length, "max-length"),
+        }
+    exponent, repeated = stored.length_exponent, stored.no_repeat_ngram
+    with gr.Row(elem_id="habits"):
+        habits = {
+            "length_exponent": _slider("Favour long sentences", 0, max(2.0, exponent), exponent, "length-exponent"),
+            "no_repeat_ngram": _slider("Never repeat so many words", 0, max(6, repeated), repeated, "no-repeat"),
+        }
+    return lengths | habits
+
+
+def _searching(stored: SearchConfig) -> dict[str, Any]:
+    width, groups, diversity = stored.beam_width, stored.groups, stored.diversity
+    beam_width = _slider("Sentences kept in mind", 1, max(_WIDEST_BEAM, width), width, "beam-width")
+    with gr.Row(elem_id="diverse"):
+        return {
+            "beam_width": beam_width,
+            "groups": _slider("In groups that differ", 1, max(_WIDEST_BEAM, groups), groups, "groups"),
+            "diversity": _slider("How much they differ", 0, max(3.0, diversity), diversity, "diversity"),
+        }
+
+
+def _drawing(stored: SearchConfig) -> dict[str, Any]:
+    with gr.Row(elem_id="boldness"):
+        boldest = max(2.0, stored.temperature)
+        temperature = _slider("Temperature", 0.1, boldest, stored.temperature, "temperature")
+        seed = gr.Number(stored.seed, label="Seed", precision=0, minimum=0, maximum=2**53, buttons=[], elem_id="seed")
+    with gr.Row(elem_id="nucleus"):
+        top_k = _slider("From so many words (0: all)", 0, max(100, stored.top_k), stored.top_k, "top-k")
+        top_p = _slider("From this share of chances", 0.05, 1.0, stored.top_p, "top-p")
+    return {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
 
 
 def changes(panel: dict[str, Any]) -> list[Any]:
