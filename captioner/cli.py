@@ -24,6 +24,7 @@ from captioner.pipelines.study import study
 from captioner.pipelines.teach import teach
 from captioner.pipelines.throughput import throughput
 from captioner.pipelines.train import train
+from captioner.pipelines.tune import tune
 from captioner.pipelines.verify import verify
 from captioner.pipelines.vocabulary import vocabulary
 
@@ -38,7 +39,7 @@ for command in (
     *(caption, explain, demo),
     *(verify, merge),
     *(label, prepare, train, report, evaluate, compare, teach),
-    *(calibrate, pack, export, push, vocabulary, benchmark, throughput),
+    *(tune, calibrate, pack, export, push, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
 app.add_typer(study, name="study")

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from captioner.config import Config, from_dict, to_dict
+from captioner.config import Config, SearchConfig, from_dict, to_dict
 from captioner.data.preprocessing import Preprocessing
 from captioner.errors import CheckpointError, ConfigError
 from captioner.model.captioning import CaptioningModel
@@ -63,8 +63,7 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
             {name: _stored(tensor, half=half and name.startswith("decoder.")) for name, tensor in weights.items()}
         ),
     }
-    kept = {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).exists()}
-    write_model(folder, contents, kept=kept)
+    write_model(folder, contents, kept=_kept(folder))
 
 
 def load_checkpoint(folder: Path) -> CaptioningModel:
@@ -93,6 +92,21 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
     decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
     _load(decoder, tensors, "decoder.", folder)
     return CaptioningModel(encoder, decoder, vocabulary, config).eval()
+
+
+def store_search(folder: Path, search: SearchConfig) -> None:
+    """Make `search` the default of the model in `folder`; its weights and words stay, what lay beside them goes.
+
+    Raises CheckpointError as `load_checkpoint` does, and when the folder cannot be written.
+    """
+    contents = _read(folder)
+    description = _parse(contents["config.json"], folder / "config.json")
+    try:
+        description["config"]["search"] = to_dict(search)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"The model in {folder} is damaged: {error}.") from error
+    contents["config.json"] = json.dumps(description, indent=2).encode()
+    write_model(folder, contents, kept=_kept(folder))
 
 
 def read_beside(folder: Path, name: str) -> bytes | None:
@@ -142,6 +156,10 @@ def _description(model: CaptioningModel) -> dict[str, Any]:
         "vocabulary_fingerprint": model.vocabulary.fingerprint(),
         "encoder_fingerprint": model.encoder.fingerprint(),
     }
+
+
+def _kept(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).exists()}
 
 
 def _stored(tensor: torch.Tensor, *, half: bool) -> torch.Tensor:

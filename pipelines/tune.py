@@ -1,0 +1,112 @@
+"""Tune how a model searches for captions on development pictures, measured by folds, and store it with the model.
+
+captioner tune runs/flickr8k/best data/flickr8k
+captioner tune runs/flickr8k/best data/flickr8k --width 5 --width 8 --write
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from captioner.errors import DataError
+
+from . import folder_to_store_in, progress_bar, run
+
+if TYPE_CHECKING:
+    import datasets
+    from rich.progress import Progress
+
+    from captioner.config import SearchConfig
+    from captioner.data.features import CaptionedFeatures
+    from captioner.inference.search_tuning import Tried, Tuning
+    from captioner.model.captioning import CaptioningModel
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="A model folder, or the word `default` for the shipped model.")],
+    data: Annotated[Path, typer.Argument(help="A folder that `captioner prepare` wrote.")],
+    split: Annotated[str, typer.Option(help="Pictures the model was not trained on.")] = "validation",
+    width: Annotated[
+        list[int] | None, typer.Option(min=1, help="A beam width to try; repeatable; 3, 5, 8 and 10 if not given.")
+    ] = None,
+    write: Annotated[bool, typer.Option(help="Store the best settings with the model.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Deals the folds.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
+) -> None:
+    """Find the beam width, the length reward and the consensus that make the best captions.
+
+    What they are worth is measured on pictures that had no part in the choice. --write changes the model's fingerprint
+    and leaves its calibration behind, which holds for one way of searching only.
+    """
+    from captioner.data.collection import load_collection
+    from captioner.inference.search_tuning import WIDTHS, tune_search
+    from captioner.model.checkpoint import load_checkpoint, store_search
+    from captioner.model.device import choose_device
+    from captioner.model.hub import find_model
+
+    collection = load_collection(data)
+    if split not in collection:
+        raise DataError(f"--split must be one of those in {data} ({', '.join(collection)}), not {split!r}.")
+    folder = folder_to_store_in(model) if write else find_model(model).folder
+    network = load_checkpoint(folder).to(choose_device(device))
+    widths = width or list(WIDTHS)
+    with progress_bar() as bar:
+        pictures = _features(network, collection[split], data, bar)
+        searches = len({*widths, network.config.search.beam_width})
+        task = bar.add_task("Searching for captions", total=searches * len(pictures.captions))
+        tuned = tune_search(
+            network, pictures, widths=widths, seed=seed, done=lambda searched: bar.update(task, completed=searched)
+        )
+    _print_figures(tuned, network.config.search)
+    if write:
+        store_search(folder, tuned.best)
+        print(f"The best settings are stored in {folder}; `captioner calibrate` will tell it how sure it may be.")
+
+
+def _features(network: "CaptioningModel", rows: "datasets.Dataset", data: Path, bar: "Progress") -> "CaptionedFeatures":
+    """The features of the pictures `rows` of the collection in `data`, computed now unless they are there already."""
+    from captioner.data.features import CaptionedFeatures, region_features
+
+    task = bar.add_task(f"Looking at {len(rows):,} pictures", total=len(rows))
+    features = region_features(
+        rows,
+        network.encoder,
+        network.encoder.preprocessing.read,
+        folder=data / "features",
+        views=1,
+        device=network.device,
+        bf16=False,
+        done=lambda count: bar.update(task, completed=count),
+    )
+    bar.update(task, completed=len(rows))
+    return CaptionedFeatures(features, list(rows["captions"]), list(rows["image_id"]))
+
+
+def _print_figures(tuned: "Tuning", stored: "SearchConfig") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        *("", "beam", "length", "consensus", "CIDEr-D", "BLEU-4", "gain"),
+        title=f"{tuned.pictures:,} pictures, out of fold but for the settings stored",
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+
+    def tell(name: str, search: "SearchConfig", tried: "Tried") -> None:
+        settings = (str(search.beam_width), f"{search.length_exponent:g}", f"{search.consensus:g}")
+        gain = f"{tried.gain:+.2f} ± {tried.gain_error:.2f}" if tried is not tuned.stored else ""
+        table.add_row(name, *settings, f"{tried.cider_d:.2f}", f"{tried.bleu_4:.2f}", gain)
+
+    tell("stored", stored, tuned.stored)
+    table.add_section()
+    for of_width in tuned.widths:
+        tell(f"at width {of_width.search.beam_width}", of_width.search, of_width.out_of_fold)
+    table.add_section()
+    tell("at any width", tuned.best, tuned.out_of_fold)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run(tune)
