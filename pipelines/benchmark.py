@@ -36,6 +36,8 @@ class Section(StrEnum):
     OPTIONS = "search_options"
 
 
+_ON_PYTORCH = (Section.SEARCH, Section.LIMITS, Section.GROWTH, Section.TRAINING)
+"""What cannot be measured of an exported model."""
 FILE, PLOT = "benchmark.json", "benchmark.svg"
 _PICTURES = 128
 """Photographs written, as many as the section that wants most of them."""
@@ -62,6 +64,7 @@ def benchmark(
 
     if out is not None:
         take_folder(out, marker=FILE)
+    chosen = _chosen(only or list(Section), model)
     sections: dict[str, list[Figure]] = {}
     console = Console()
     if not console.is_terminal:
@@ -70,12 +73,27 @@ def benchmark(
         plan = _plan(Path(folder), model=model, rounds=rounds, threads=threads, data=data)
         machine = _machine(plan)
         console.print(*(f"{name} {told}" for name, told in machine.items()), sep=", ")
-        for section in only or list(Section):
+        if machine["load before"] > plan.threads / 2:
+            print("This machine is busy with other things: trust ratios a little, milliseconds not at all.")
+        for section in chosen:
             sections[section.value] = _measured(section, plan, console)
             if out is not None:  # what is measured is kept, whatever becomes of the rest
                 _write(out, machine, sections)
     missed = [each.name for figures in sections.values() for each in figures if each.met is False]
     print(f"Bars not reached: {'; '.join(missed)}." if missed else "Every bar is reached.")
+
+
+def _chosen(asked: Sequence[Section], model: str | None) -> Sequence[Section]:
+    """The sections asked for, if this model can be measured in them."""
+    if model is None:
+        return asked
+    from captioner.model.hub import find_model
+    from captioner.model.onnx_model import is_exported
+
+    if is_exported(find_model(model).folder) and any(section in _ON_PYTORCH for section in asked):
+        possible = " ".join(f"--only {section}" for section in Section if section not in _ON_PYTORCH)
+        raise ConfigError(f"Of an exported model only some sections can be measured; ask for them: {possible}.")
+    return asked
 
 
 def _plan(folder: Path, *, model: str | None, rounds: int, threads: int | None, data: Path | None) -> Plan:
@@ -126,23 +144,22 @@ def _bar(each: Figure) -> str:
     return f"{limit} {'yes' if each.met else 'no' if each.met is False else ''}".rstrip()
 
 
-def _machine(plan: Plan) -> dict[str, str]:
+def _machine(plan: Plan) -> dict[str, Any]:
     """What was measured on, and how busy it was."""
     from importlib.metadata import version
 
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
         "python": platform.python_version(),
         "torch": version("torch"),
         "transformers": version("transformers"),
         "machine": platform.machine(),
-        "threads": str(plan.threads),
-        "rounds": str(plan.rounds),
-        "load before": load,
+        "threads": plan.threads,
+        "rounds": plan.rounds,
+        "load before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else 0.0,
     }
 
 
-def _write(out: Path, machine: Mapping[str, str], sections: Mapping[str, Sequence[Figure]]) -> None:
+def _write(out: Path, machine: Mapping[str, Any], sections: Mapping[str, Sequence[Figure]]) -> None:
     from .benchmarks.plot import draw
 
     told = {name: [{**asdict(each), "met": each.met} for each in figures] for name, figures in sections.items()}

@@ -10,6 +10,7 @@ import pytest
 
 from captioner.errors import CaptionerError, ConfigError, DataError
 from pipelines.benchmark import Section, benchmark
+from pipelines.benchmarks.contestant import Contestant
 from pipelines.benchmarks.figures import Figure, exponent, figure, paired, take_turns
 from pipelines.benchmarks.latency import _percentile
 from pipelines.benchmarks.plot import draw
@@ -23,20 +24,26 @@ def test_a_section_alone_is_told_and_kept(
     stages = told["sections"]["stages"]
     assert [each["name"] for each in stages] == ["open", "decode", "preprocess", "CNN", "search", "confidence", "write"]
     assert sum(each["value"] for each in stages) == pytest.approx(1)
-    assert told["machine"]["threads"] == "1"
+    assert told["machine"]["threads"] == 1
     assert "ms a picture" in "".join(ElementTree.parse(tmp_path / "out" / "benchmark.svg").getroot().itertext())
     assert "preprocess" in capsys.readouterr().out
 
 
-def test_what_stops_a_contestant_is_told_as_its_sentence(tmp_path: Path) -> None:
+def test_what_stops_a_contestant_is_told_as_its_sentence() -> None:
     with pytest.raises(CaptionerError, match="no such model"):
-        benchmark(str(tmp_path / "no such model"), only=[Section.STAGES], rounds=1, threads=1, data=None, out=None)
+        Contestant("stages:in_turn", threads=1, model="no such model", pictures=[])
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="--out must be a folder that can be made"):
-        benchmark("no such model", out=tmp_path / "file" / "out")
+        benchmark(None, out=tmp_path / "file" / "out")
+
+
+def test_an_exported_model_is_refused_where_it_cannot_be_measured(tmp_path: Path) -> None:
+    (tmp_path / "onnx.json").touch()
+    with pytest.raises(ConfigError, match="--only peers --only stages --only latency --only search_options"):
+        benchmark(str(tmp_path), only=[Section.SEARCH], rounds=1, threads=1, data=None, out=None)
 
 
 def test_more_threads_than_processors_are_refused() -> None:

@@ -2,11 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+Name = TypeVar("Name", bound=Hashable)
 Answer = TypeVar("Answer")
 
 
@@ -51,9 +52,9 @@ class Figure:
         )
 
 
-def take_turns(laps: Mapping[str, Callable[[], Answer]], rounds: int) -> dict[str, list[Answer]]:
+def take_turns(laps: Mapping[Name, Callable[[], Answer]], rounds: int) -> dict[Name, list[Answer]]:
     """What each lap answered in each round, A B C A B C, after a round that warms up and is not counted."""
-    answers: dict[str, list[Answer]] = {name: [] for name in laps}
+    answers: dict[Name, list[Answer]] = {name: [] for name in laps}
     for number in range(rounds + 1):
         for name, lap in laps.items():
             answer = lap()

@@ -29,8 +29,16 @@ _COUNTERS = Path("/sys/class/powercap")
 
 
 def measure(plan: Plan) -> list[Figure]:
-    """One picture beside the CNN alone; a cold start beside importing PyTorch and loading the weights."""
-    return [*_one_picture(plan), *_cold_start(plan)]
+    """One picture beside the CNN alone; a cold start beside importing PyTorch and loading the weights.
+
+    An exported model has no weights that PyTorch could load, so there nothing is told of a cold start.
+    """
+    weights = _weights(plan.model)
+    figures = _one_picture(plan)
+    figures.append(Figure("weights on the disk", sum(path.stat().st_size for path in weights) / 1e6, "MB"))
+    if not any(path.suffix == ".onnx" for path in weights):
+        figures += _cold_start(plan, weights)
+    return figures
 
 
 def _one_picture(plan: Plan) -> list[Figure]:
@@ -119,7 +127,7 @@ class _Ended(NamedTuple):
     printed: str
 
 
-def _cold_start(plan: Plan) -> list[Figure]:
+def _cold_start(plan: Plan, weights: Sequence[Path]) -> list[Figure]:
     options = [] if plan.model is None else ["--model", plan.model]
     program = [sys.executable, "-c"]
     ended = take_turns(
@@ -127,7 +135,7 @@ def _cold_start(plan: Plan) -> list[Figure]:
             "captioner": partial(
                 _run, [*program, _CAPTION, "caption", plan.pictures[0], *options], threads=plan.threads
             ),
-            "PyTorch": partial(_run, [*program, _LOAD, *_weights(plan.model)], threads=plan.threads),
+            "PyTorch": partial(_run, [*program, _LOAD, *map(str, weights)], threads=plan.threads),
         },
         plan.rounds,
     )
@@ -162,20 +170,23 @@ def _run(command: Sequence[str], *, threads: int) -> _Ended:
     return _Ended(seconds, used.ru_maxrss / 1024, printed)
 
 
-def _weights(model: str | None) -> list[str]:
+def _weights(model: str | None) -> list[Path]:
     """The files with the weights of a model: its own and, where a package carries them, its CNN's."""
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.encoder import PACKAGED_WEIGHTS
     from captioner.model.hub import find_model
+    from captioner.model.onnx_model import is_exported
 
     folder = find_model(model).folder
+    if is_exported(folder):
+        return sorted(folder.glob("*.onnx"))
     config = load_checkpoint(folder).config.encoder
     files = [folder / "model.safetensors"]
     if config.weights == "packaged":
         package = importlib.util.find_spec(PACKAGED_WEIGHTS[config.name][0])
         assert package is not None
         files += [file for where in package.submodule_search_locations or () for file in Path(where).rglob("*.pth")]
-    return [str(file) for file in files]
+    return files
 
 
 def _joules() -> float | None:

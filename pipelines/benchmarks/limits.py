@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from .contestant import Contestant
+from .contestant import Contestant, Lap
 from .figures import Figure, Plan, figure, paired, take_turns
 
 PICTURES = 32
@@ -27,18 +27,16 @@ def measure(plan: Plan) -> list[Figure]:
         machine, search = enter("limits:machine"), enter("limits:counted_search", **asked)
         encoder, decoding = enter("limits:counted_encoder", **asked), enter("limits:jpeg", **asked)
         bulk = enter("ours:bulk", **asked)
-        answers = take_turns(
-            {
-                "products": partial(machine.lap, what="products", dtype="float32"),
-                "bf16": partial(machine.lap, what="products", dtype="bfloat16"),
-                "copy": partial(machine.lap, what="copy"),
-                "search": search.lap,
-                "encoder": encoder.lap,
-                "jpeg": decoding.lap,
-                "bulk": partial(bulk.lap, count=PICTURES),
-            },
-            plan.rounds,
-        )
+        turns: dict[str, Callable[[], Lap]] = {
+            "products": partial(machine.lap, what="products", dtype="float32"),
+            "bf16": partial(machine.lap, what="products", dtype="bfloat16"),
+            "copy": partial(machine.lap, what="copy"),
+            "search": search.lap,
+            "encoder": encoder.lap,
+            "jpeg": decoding.lap,
+            "bulk": partial(bulk.lap, count=PICTURES),
+        }
+        answers = take_turns(turns, plan.rounds)
     told = {name: [lap.answer for lap in laps] for name, laps in answers.items()}
     rates = {name: [PICTURES / lap.seconds for lap in answers[name]] for name in ("jpeg", "encoder", "bulk")}
     gflops = {
@@ -95,11 +93,11 @@ def counted_search(model: str | None, pictures: Sequence[str]) -> Callable[[], i
     """A lap searches all pictures together and tells how many floating-point operations its products take."""
     from captioner.inference.captioner import Captioner
 
-    from .ours import features_of
+    from .ours import beam_alone, features_of
 
     captioner = Captioner.from_pretrained(model, device="cpu")
     features = features_of(captioner, pictures)
-    return _counted(lambda: captioner.model.search(features, captioner.search))
+    return _counted(lambda: captioner.model.search(features, beam_alone(captioner)))
 
 
 def counted_encoder(model: str | None, pictures: Sequence[str]) -> Callable[[], int]:

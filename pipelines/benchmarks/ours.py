@@ -1,5 +1,6 @@
 """What several sections ask of Captioner itself: a folder captioned, features searched, pictures encoded."""
 
+import operator
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from captioner.config import SearchConfig
     from captioner.inference.captioner import Captioner
 
 BATCH = 16
@@ -33,14 +35,14 @@ def bulk(model: str | None, pictures: Sequence[str]) -> Callable[..., dict[str, 
 
     threads = torch.get_num_threads()
     captioner = Captioner.from_pretrained(model, device="cpu")
-    expected: list[str] = []
+    expected: list[str | None] = []
     describing = captioner.describer()
     workers = max(1, threads // 2)
     decoding = Decoders(captioner.model.encoder.preprocessing, workers=workers, ahead=4 * BATCH)
     torch.set_num_threads(workers)  # half for the CNN and half for the search, which overlap
 
     def lap(count: int) -> dict[str, Any]:
-        said = []
+        said: list[str | None] = []
         with tempfile.TemporaryDirectory() as folder:
             place = OneFile(Path(folder, "captions.jsonl"), "jsonl", RecordStyle({}), already_there="fail")
             batches = caption_all(
@@ -56,8 +58,8 @@ def bulk(model: str | None, pictures: Sequence[str]) -> Callable[..., dict[str, 
         if len(said) > len(expected):  # untimed: the caller's warm-up is the longest lap
             expected[:] = [caption.text for caption in captioner.caption_each(pictures[:count])]
         return {
-            "same": sum(map(str.__eq__, said, expected)) / count,
-            "words": sum(len(text.split()) for text in said) / count,
+            "same": sum(map(operator.eq, said, expected)) / count,
+            "words": sum(len(text.split()) for text in said if text) / count,
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
 
@@ -72,10 +74,10 @@ def searching(model: str | None, pictures: Sequence[str]) -> Callable[..., list[
     from captioner.inference.captioner import Captioner
 
     captioner = Captioner.from_pretrained(model, device="cpu")
-    network, features = captioner.model, features_of(captioner, pictures)
+    network, features, settings = captioner.model, features_of(captioner, pictures), beam_alone(captioner)
 
     def lap(batch_size: int) -> list[list[int]]:
-        found = [each for batch in features.split(batch_size) for each in network.search(batch, captioner.search)]
+        found = [each for batch in features.split(batch_size) for each in network.search(batch, settings)]
         return [list(hypotheses[0].words) for hypotheses in found]
 
     return lap
@@ -96,6 +98,13 @@ def encoding(model: str | None, pictures: Sequence[str]) -> Callable[..., None]:
             captioner.model.encoder(batch)
 
     return lap
+
+
+def beam_alone(captioner: "Captioner") -> "SearchConfig":
+    """The model's search, without what may come after the beam."""
+    from dataclasses import replace
+
+    return replace(captioner.search, consensus=0.0)
 
 
 def pixels_of(captioner: "Captioner", pictures: Sequence[str]) -> "Tensor":

@@ -9,7 +9,7 @@ import jinja2
 from .figures import Figure
 
 WIDTH = 900
-_LEFT, _RIGHT, _ROW = 330, 70, 26
+_LEFT, _RIGHT, _ROW = 300, 130, 26
 """Room for names, room for numbers, and the height of a line, in pixels."""
 _PANEL, _GAP = 195, 40
 """Side of a small panel of the growth, and the room between two."""
@@ -34,6 +34,7 @@ class _Part(NamedTuple):
     name: str
     left: float
     width: float
+    share: str
     told: str
 
 
@@ -97,7 +98,7 @@ def _parts(stages: Sequence[Figure]) -> list[_Part]:
     room, left, parts = WIDTH - 40, 20.0, []
     for each in stages:
         width = room * (each.value or 0.0)
-        parts.append(_Part(each.name, left, width, f"{each.name}: {100 * (each.value or 0.0):.1f} %, {each.note}"))
+        parts.append(_Part(each.name, left, width, f"{100 * (each.value or 0.0):.0f} %", each.note))
         left += width
     return parts
 
@@ -147,7 +148,7 @@ _SVG = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 {% set y = 44 + loop.index0 * row %}
 <text x="{{ left - 10 }}" y="{{ y + 13 }}" text-anchor="end">{{ each.name }}</text>
 <rect class="{{ "bar" if each.met else "missed" }}" x="{{ left }}" y="{{ y }}" height="16"
-      width="{{ "%.1f" | format(each.width) }}"/>
+      width="{{ each.width | round(1) }}"/>
 <line class="whisker" x1="{{ left + each.low }}" x2="{{ left + each.high }}" y1="{{ y + 8 }}" y2="{{ y + 8 }}"/>
 <line class="goal" x1="{{ left + each.goal }}" x2="{{ left + each.goal }}" y1="{{ y - 3 }}" y2="{{ y + 19 }}"/>
 <text class="quiet small" x="{{ left + [each.high, each.goal] | max + 6 }}" y="{{ y + 12 }}">{{ each.told }}</text>
@@ -156,11 +157,12 @@ _SVG = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 {% if parts %}
 <text class="title" x="20" y="{{ stages_top }}">Where the time of captioning a folder goes</text>
 {% for each in parts %}
-<rect class="bar" fill-opacity="{{ 1 if loop.index % 2 else 0.6 }}" x="{{ "%.1f" | format(each.left) }}"
-      y="{{ stages_top + 14 }}" width="{{ "%.1f" | format(each.width) }}"
-      height="22"><title>{{ each.told }}</title></rect>
-{% if each.width > 45 %}
-<text class="quiet small" x="{{ "%.1f" | format(each.left) }}" y="{{ stages_top + 52 }}">{{ each.told }}</text>
+<rect class="bar" fill-opacity="{{ 1 if loop.index % 2 else 0.6 }}" x="{{ each.left | round(1) }}"
+      y="{{ stages_top + 14 }}" width="{{ each.width | round(1) }}"
+      height="22"><title>{{ each.name }}: {{ each.told }}</title></rect>
+{% if each.width > 80 %}
+<text class="quiet small" x="{{ each.left | round(1) }}"
+      y="{{ stages_top + 52 }}">{{ each.name }} {{ each.share }}</text>
 {% endif %}
 {% endfor %}
 {% endif %}

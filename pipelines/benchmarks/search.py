@@ -22,10 +22,9 @@ def measure(plan: Plan) -> list[Figure]:
             return opened.enter_context(Contestant(task, threads=plan.threads, model=plan.model, pictures=pictures))
 
         textbook, ours = enter("search:textbook"), enter("ours:searching")
-        laps = take_turns(
-            {"textbook decoder": textbook.lap, **{_ours(size): partial(ours.lap, batch_size=size) for size in BARS}},
-            plan.rounds,
-        )
+        turns: dict[str, Callable[[], Lap]] = {"textbook decoder": textbook.lap}
+        turns |= {_ours(size): partial(ours.lap, batch_size=size) for size in BARS}
+        laps = take_turns(turns, plan.rounds)
     seconds = {name: [lap.seconds for lap in each] for name, each in laps.items()}
     textbooks = seconds["textbook decoder"]
     return [
@@ -51,10 +50,10 @@ def textbook(model: str | None, pictures: Sequence[str]) -> Callable[[], list[li
     """A lap searches the pictures one after the other and gives the words' ids."""
     from captioner.inference.captioner import Captioner
 
-    from .ours import features_of
+    from .ours import beam_alone, features_of
     from .textbook import Textbook
 
     captioner = Captioner.from_pretrained(model, device="cpu")
-    features = features_of(captioner, pictures)
+    features, settings = features_of(captioner, pictures), beam_alone(captioner)
     decoder = Textbook(captioner.model.decoder.state_dict(), captioner.model.config.decoder).eval()
-    return lambda: [decoder.search(each, captioner.search) for each in features]
+    return lambda: [decoder.search(each, settings) for each in features]

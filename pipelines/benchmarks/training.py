@@ -36,18 +36,16 @@ def measure(plan: Plan) -> list[Figure]:
 
         ours, textbook, bare = enter("ours"), enter("textbook"), enter("bare_lstm")
         waste = ours.lap(what="padding").answer
-        laps = take_turns(
-            {
-                "as it is trained": partial(ours.lap, what="cross_entropy"),
-                "fp32": partial(ours.lap, what="cross_entropy", bf16=False),
-                "self-critical": partial(ours.lap, what="self_critical"),
-                "textbook": textbook.lap,
-                "bare": bare.lap,
-                "our cell": partial(bare.lap, what="our cell"),
-                "nn.LSTM": partial(bare.lap, what="nn.LSTM"),
-            },
-            plan.rounds,
-        )
+        turns: dict[str, Callable[[], Lap]] = {
+            "as it is trained": partial(ours.lap, what="cross_entropy"),
+            "fp32": partial(ours.lap, what="cross_entropy", bf16=False),
+            "self-critical": partial(ours.lap, what="self_critical"),
+            "textbook": textbook.lap,
+            "bare": bare.lap,
+            "our cell": partial(bare.lap, what="our cell"),
+            "nn.LSTM": partial(bare.lap, what="nn.LSTM"),
+        }
+        laps = take_turns(turns, plan.rounds)
     rates = {name: [lap.answer / lap.seconds for lap in each] for name, each in laps.items()}
     note = "captions of the drawn collection" if plan.data is None else f"captions of {plan.data.name}"
     return [
