@@ -22,6 +22,7 @@ from captioner.errors import ConfigError, DataError
 from . import STOPPED, progress_bar, run, take_folder
 
 if TYPE_CHECKING:
+    import datasets
     import torch
 
     from captioner.config import Config
@@ -82,12 +83,13 @@ def cells(
         for seed, distractors, cell in itertools.product(range(seeds), sorted({*gap}), CELLS)
     ]
     chosen_device = choose_device(device)
+    pictures = cache(partial(_pictures, configs[0], _collection(data), data, chosen_device))
     take_folder(out, marker=_FINISHED)
     trained: list[Trained] = []
     copied: list[Copied] = []
     try:
         with _Finished(out / _FINISHED) as finished:
-            training = _train_all(finished, configs, commands, data=data, out=out, device=chosen_device)
+            training = _train_all(finished, configs, commands, pictures, data=data, out=out, device=chosen_device)
             for measured in itertools.chain(training, _copy_all(finished, tasks)):
                 if isinstance(measured, Trained):
                     trained.append(measured)
@@ -104,15 +106,15 @@ def _train_all(
     finished: "_Finished",
     configs: "list[Config]",
     commands: list[str],
+    pictures: "Callable[[], tuple[CaptionedFeatures, CaptionedFeatures]]",
     *,
     data: Path,
     out: Path,
     device: "torch.device",
 ) -> "Iterator[Trained]":
-    """Every captioner, trained or found trained; the pictures are looked at only if one is still to be trained."""
+    """Every captioner, trained or found trained; `pictures` are asked for only if one is still to be trained."""
     from captioner.inference.cell_study import Trained
 
-    pictures = cache(partial(_pictures, configs[0], data, device))
     for number, (config, command) in enumerate(zip(configs, commands, strict=True), start=1):
         task = {"data": str(data), "recipe": asdict(config)}
         learn = partial(_learn, config, pictures, out / _name(config), device)
@@ -229,17 +231,24 @@ def _gradient_flow(model: "CaptioningModel", validation: "CaptionedFeatures") ->
     return gradient_flow(model.decoder.eval(), features.to(model.device), words.to(model.device))
 
 
-def _pictures(config: "Config", data: Path, device: "torch.device") -> "tuple[CaptionedFeatures, CaptionedFeatures]":
-    """The training and the development pictures, looked at with the recipe's CNN."""
+def _collection(data: Path) -> "datasets.DatasetDict":
     from captioner.data.collection import load_collection
+
+    collection = load_collection(data)
+    if missing := [split for split in ("train", "validation") if split not in collection]:
+        raise DataError(f"The study needs the splits train and validation, but {data} has no {missing[0]}.")
+    return collection
+
+
+def _pictures(
+    config: "Config", collection: "datasets.DatasetDict", data: Path, device: "torch.device"
+) -> "tuple[CaptionedFeatures, CaptionedFeatures]":
+    """The training and the development pictures, looked at with the recipe's CNN."""
     from captioner.model.encoder import build_encoder
     from captioner.training.processes import ALONE
 
     from .train import read_features
 
-    collection = load_collection(data)
-    if missing := [split for split in ("train", "validation") if split not in collection]:
-        raise DataError(f"The study needs the splits train and validation, but {data} has no {missing[0]}.")
     encoder = build_encoder(config.encoder.name, weights=config.encoder.weights, size=config.encoder.size).to(device)
     with progress_bar() as bar:
         train, validation = (

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from captioner.pipelines import STOPPED
-from captioner.pipelines import study as module
 from typer.testing import CliRunner
 
 from captioner.cli import app
-from captioner.errors import ConfigError
+from captioner.errors import ConfigError, DataError
 from captioner.inference.cell_study import Copied, Trained, findings, rows
 from captioner.inference.study_page import render
 from captioner.model.attention import DotAttention
@@ -23,6 +21,8 @@ from captioner.model.decoder import Attend, ShowAndTell
 from captioner.training.copy_task import CopyTask, copy_accuracy, draw_sequences
 from captioner.training.gradient_flow import gradient_flow, gradient_norms, longest_captions
 from captioner.training.loop import Interrupted
+from pipelines import STOPPED
+from pipelines import study as module
 from pipelines.prepare import prepare
 from tests.test_evaluation import Page
 
@@ -229,9 +229,16 @@ def test_a_study_that_is_stopped_ends_with_a_code_of_its_own(here: Path, monkeyp
 
     monkeypatch.chdir(here)
     monkeypatch.setattr(module, "_learn", interrupted)
-    answer = CliRunner().invoke(app, shlex.split("study cells recipe.toml --data data --out stopped"))
+    answer = CliRunner().invoke(module.study, shlex.split("cells recipe.toml --data data --out stopped"))
     assert answer.exit_code == STOPPED
     assert "the same command goes on" in answer.output
+
+
+def test_a_missing_collection_is_told_before_anything_is_made(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here)
+    with pytest.raises(DataError, match="captioner prepare"):
+        CliRunner().invoke(app, shlex.split("study cells recipe.toml --data no --out none"), catch_exceptions=False)
+    assert not Path("none").exists()
 
 
 def test_a_recipe_that_would_change_the_cnn_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
