@@ -110,7 +110,8 @@ def _ask_all(
     warm = max(clients, int(requests * _WARM_UP))
     asked = [_question(number, seed, sound, odd, heavy) for number in range(warm + requests)]
     alone, lone_seconds = _ask_alone(address, asked)
-    warming = _ask_together(address, asked[:warm], alone, clients)
+    # The page remembers the last visitors, and weighs what it will when it has as many as it remembers.
+    warming = _ask_together(address, asked[:warm], alone, clients, strangers=True)
     before = page.megabytes() if page else None
     began = time.perf_counter()
     tally = _ask_together(address, asked[warm:], alone, clients)
@@ -174,9 +175,14 @@ def _ask_alone(address: str, questions: Sequence[_Question]) -> tuple[dict[tuple
 
 
 def _ask_together(
-    address: str, questions: Sequence[_Question], alone: dict[tuple[str, int], Any], clients: int
+    address: str,
+    questions: Sequence[_Question],
+    alone: dict[tuple[str, int], Any],
+    clients: int,
+    *,
+    strangers: bool = False,
 ) -> _Tally:
-    """Let so many clients take one question after the other until none is left."""
+    """Let so many clients take one question after the other until none is left, each as a stranger if so wished."""
     tally, waiting, taking = _Tally(), iter(questions), threading.Lock()
 
     def next_question() -> _Question | None:
@@ -188,6 +194,8 @@ def _ask_together(
 
         with Visitor(address) as visitor:
             while question := next_question():
+                if strangers:
+                    visitor.become_another()
                 try:
                     reply = visitor.ask(
                         question.sent.name, question.sent.data, WISHES[question.wishes], question.manner

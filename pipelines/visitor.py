@@ -51,6 +51,10 @@ class Visitor:
     def __exit__(self, *exception: object) -> None:
         self._client.close()
 
+    def become_another(self) -> None:
+        """To the page, be somebody it has not seen before."""
+        self._session = uuid.uuid4().hex
+
     def ask(self, name: str, data: bytes, wishes: Mapping[str, Any], manner: Manner = "plain") -> Reply:
         """Send a file and wait for its answer. Raises httpx.HTTPError when the page does not answer at all."""
         began = time.perf_counter()
