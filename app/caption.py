@@ -30,6 +30,7 @@ from .drawing import (
     first_word,
 )
 from .limits import Limits
+from .preprocessing import preprocessed
 from .takeaway import alt_text, command, model_option, options, pack_explanation
 from .wishes import Wishes, changes, taking_wishes, unsteered, wishes_panel
 
@@ -131,8 +132,7 @@ def _picture_input() -> gr.Image:
         elem_id="picture",
     )
     # Gradio's own would open the file before our reader has judged it.
-    picture.preprocess = uploaded_path  # type: ignore[method-assign]
-    return picture
+    return preprocessed(picture, by=uploaded_path)
 
 
 def _own_html(html: str, name: str) -> gr.HTML:

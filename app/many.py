@@ -33,6 +33,7 @@ from .many_drawing import (
 from .many_intake import take
 from .many_run import Pace, pace, run
 from .many_teaching import Added, add_to_lessons
+from .preprocessing import preprocessed
 from .uploads import Upload, Uploads, uploads
 from .wishes import Wishes
 
@@ -72,10 +73,12 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits, lessons: Lessons | 
             f"{limits.file_megabytes} MB, all together {limits.together_megabytes:,} MB.</p>",
             elem_id="many-hint",
         )
-        files = gr.File(
-            file_count="multiple", label="Pictures", show_label=False, height=140, buttons=[], elem_id="many-files"
+        files = preprocessed(
+            gr.File(
+                file_count="multiple", label="Pictures", show_label=False, height=140, buttons=[], elem_id="many-files"
+            ),
+            by=uploads,
         )
-        files.preprocess = uploads  # type: ignore[assignment, method-assign]
         wishes = _wishes_panel(desk)
         sentences = gr.HTML(elem_id="many-sentences")
         progress = gr.HTML(elem_id="many-progress")

@@ -15,6 +15,7 @@ from captioner.inference.faithfulness import read_faithfulness
 from .desk import Desk
 from .drawing import draw_error
 from .model_drawing import draw_attention_figures, draw_card, draw_confidence_figures, draw_identity, draw_words
+from .preprocessing import preprocessed
 
 _CARD = "README.md"
 # Of a card in letters, since a stranger may have written it.
@@ -43,8 +44,7 @@ def model_choice(desk: Desk) -> gr.Dropdown:
         render=False,
     )
     # Gradio's own knows only the models that were there when the page was built.
-    model.preprocess = partial(_installed, desk)  # type: ignore[method-assign]
-    return model
+    return preprocessed(model, by=partial(_installed, desk))
 
 
 def model_tab(desk: Desk, model: gr.Dropdown) -> None:

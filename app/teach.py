@@ -15,6 +15,7 @@ from captioner.errors import CaptionerError
 from .desk import Desk
 from .home import Home
 from .lessons import MOST_CAPTIONS, Lessons
+from .preprocessing import preprocessed
 from .retraining import LEAST_PICTURES, Retraining
 from .teach_correcting import SHOWN, UNCHANGED, Correcting, View
 from .teach_drawing import draw_outcome, draw_standing, draw_wrong
@@ -118,16 +119,18 @@ def _lay_out_collection(correcting: Correcting, model: gr.Dropdown, page: gr.Blo
             back = gr.Button("Back", min_width=60, elem_id="teach-back")
             remove = gr.Button("Remove", min_width=60, elem_id="teach-remove")
         gr.HTML(_KEYS_TOLD, elem_id="teach-keys")
-    upload = gr.File(
-        label="Add pictures",
-        file_count="multiple",
-        file_types=["image"],
-        type="filepath",
-        height=120,
-        buttons=[],
-        elem_id="teach-upload",
+    upload = preprocessed(
+        gr.File(
+            label="Add pictures",
+            file_count="multiple",
+            file_types=["image"],
+            type="filepath",
+            height=120,
+            buttons=[],
+            elem_id="teach-upload",
+        ),
+        by=uploads,
     )
-    upload.preprocess = uploads  # type: ignore[assignment, method-assign]
     kept = gr.HTML(js_on_load=_CHOOSE, apply_default_css=False, elem_id="teach-kept", render=False)
     components = View(current, shown, given, lesson, picture, captions, new_words, told, kept)
     here, outputs = [model, current, shown], list(components)
