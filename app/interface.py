@@ -78,7 +78,7 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
         gr.HTML(
             "<footer>Pictures stay on the machine that serves this page, and are deleted within "
             f"{limits.kept_seconds // 60} minutes{', but for those kept to teach' if home else ''}. "
-            f"The model can be wrong: check what matters. Captioner {escape(captioner.__version__)}</footer>",
+            f"The model can be wrong: check what matters. Captioner&nbsp;{escape(captioner.__version__)}</footer>",
             elem_id="footing",
         )
         gr.api(version, api_name="version", queue=False)

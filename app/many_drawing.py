@@ -129,7 +129,7 @@ def draw_added(added: Added) -> str:
     told = [
         (added.kept, "kept to teach, with what you wrote"),
         (added.waiting, "waiting on the tab Teach to be corrected"),
-        (added.known, "there already, and left alone"),
+        (added.known, "in the collection already, and left alone"),
         (added.gone, "no longer here, to be dropped again"),
     ]
     sentences = [f"{_are(count)} {what}." for count, what in told if count] or ["No picture has a caption yet."]

@@ -676,7 +676,7 @@ def test_a_visitor_drops_pictures_watches_them_stops_goes_on_sorts_corrects_and_
         page.get_by_role("button", name="Keep these to teach").click()
         expect(page.locator("#many-sentences")).to_have_text(
             "2 pictures are kept to teach, with what you wrote. 78 pictures are waiting on the tab Teach to be "
-            "corrected. 11 pictures are there already, and left alone."
+            "corrected. 11 pictures are in the collection already, and left alone."
         )
         page.get_by_role("tab", name="Teach").click()
         expect(page.locator("#teach-kept h2")).to_have_text("2 pictures, 2 captions")

@@ -82,7 +82,7 @@ def test_what_was_added_is_told_in_a_sentence_and_of_many_faults_a_few(lessons: 
     told = draw_added(Added(kept=1, waiting=1200, wrong=[f"<{number}>" for number in range(9)]))
     assert "1 picture is kept to teach" in told
     assert "1,200 pictures are waiting on the tab Teach" in told
-    assert "there already" not in told
+    assert "already" not in told
     assert "&lt;2&gt;" in told
     assert "So it went with 6 more." in told
     assert "No picture has a caption yet." in draw_added(Added())
