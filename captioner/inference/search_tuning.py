@@ -116,9 +116,10 @@ def tune_search(
     every = [search for settings in tried.values() for search in settings]
 
     def told(captions: Sequence[Words]) -> Tried:
-        gains = judge.each(captions) - scores[stored]
+        each = judge.each(captions)
+        gains = each - scores[stored]
         error = float(gains.std() / np.sqrt(len(gains)))
-        return Tried(float(judge.each(captions).mean()), judge.bleu_4(captions), float(gains.mean()), error)
+        return Tried(float(each.mean()), judge.bleu_4(captions), float(gains.mean()), error)
 
     def out_of_fold(settings: list[SearchConfig]) -> Tried:
         numbers = choose_out_of_fold(np.stack([scores[search] for search in settings]), fold)
