@@ -79,8 +79,10 @@ def benchmark(
             sections[section.value] = _measured(section, plan, console)
             if out is not None:  # what is measured is kept, whatever becomes of the rest
                 _write(out, machine, sections)
-    missed = [each.name for figures in sections.values() for each in figures if each.met is False]
-    print(f"Bars not reached: {'; '.join(missed)}." if missed else "Every bar is reached.")
+    judged = [each for figures in sections.values() for each in figures if each.met is not None]
+    if judged:
+        missed = [each.name for each in judged if not each.met]
+        print(f"Bars not reached: {'; '.join(missed)}." if missed else "Every bar is reached.")
 
 
 def _chosen(asked: Sequence[Section], model: str | None) -> Sequence[Section]:

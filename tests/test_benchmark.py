@@ -51,16 +51,16 @@ def test_more_threads_than_processors_are_refused() -> None:
         benchmark(None, only=[Section.STAGES], rounds=1, threads=100_000, data=None, out=None)
 
 
-def test_laps_take_turns_and_the_first_round_only_warms_up() -> None:
+def test_laps_take_turns_after_those_that_are_cold_ran_once() -> None:
     order: list[str] = []
 
     def lap(name: str) -> int:
         order.append(name)
         return len(order)
 
-    answers = take_turns({"a": lambda: lap("a"), "b": lambda: lap("b")}, rounds=2)
-    assert order == ["a", "b"] * 3
-    assert answers == {"a": [3, 5], "b": [4, 6]}
+    answers = take_turns({"a": lambda: lap("a"), "b": lambda: lap("b"), "c": lambda: lap("c")}, rounds=2, warm=["b"])
+    assert order == ["a", "c", *"abc", *"abc"]
+    assert answers == {"a": [3, 6], "b": [4, 7], "c": [5, 8]}
 
 
 def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:

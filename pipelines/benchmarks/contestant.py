@@ -10,6 +10,7 @@ contestants of one section can take turns.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -95,6 +96,7 @@ def held(threads: int) -> dict[str, str]:
 
 def _serve(task: str, threads: int) -> None:
     """The child's end: one line of JSON in, one out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no reply
     if hasattr(os, "sched_setaffinity"):

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -52,14 +52,20 @@ class Figure:
         )
 
 
-def take_turns(laps: Mapping[Name, Callable[[], Answer]], rounds: int) -> dict[Name, list[Answer]]:
-    """What each lap answered in each round, A B C A B C, after a round that warms up and is not counted."""
+def take_turns(
+    laps: Mapping[Name, Callable[[], Answer]], rounds: int, *, warm: Container[Name] = ()
+) -> dict[Name, list[Answer]]:
+    """What each lap answered in each round, A B C A B C.
+
+    Before that, each but those that are `warm` already runs once and is not counted.
+    """
+    for name, lap in laps.items():
+        if name not in warm:
+            lap()
     answers: dict[Name, list[Answer]] = {name: [] for name in laps}
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for name, lap in laps.items():
-            answer = lap()
-            if number:
-                answers[name].append(answer)
+            answers[name].append(lap())
     return answers
 
 

@@ -4,61 +4,84 @@ Where the published weights are not in the local cache the same architecture get
 every peer says captions of one given length, that of our own.
 """
 
+import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from .contestant import Contestant
 from .figures import Figure, Plan, figure, paired, take_turns
 
 PICTURES = 64
-"""Captioned by us in a lap; the peers take seconds for each, and get 2 one by one, or 8 together."""
+"""Captioned by us in a lap; the peers take seconds for each, and get 2 or 8 of them."""
+SIZES = (1, 8)
+"""How many pictures a peer captions together."""
 PEERS = {"BLIP-base, beam 3": ("blip", 120), "ViT-GPT2, beam 4": ("vit_gpt2", 60)}
 """Each with its task and how many times as fast we must be."""
 
 
+class _Timed(NamedTuple):
+    """What the rounds gave."""
+
+    seconds: dict[str, list[float]]
+    """For a picture, by who captioned it and how many at a time."""
+    right: list[float]
+    """Shares of captions that were as they must be: ours those given untimed, the peers' of the asked length."""
+    weights: dict[str, str]
+    tokens: int
+    """Said by the peers about each picture: as many as we say words, and the end."""
+
+
 def measure(plan: Plan) -> list[Figure]:
     """How many times as long the peers take for a picture, each at the batch size that suits it best."""
+    timed = _time(plan)
+    figures = []
+    for name, (_, bar) in PEERS.items():
+        ratios = {size: paired(timed.seconds[_at_a_time(name, size)], timed.seconds["ours"]) for size in SIZES}
+        best = min(ratios, key=lambda size: statistics.median(ratios[size]))
+        note = f"{timed.weights[name]}, {best} at a time"
+        figures.append(figure(f"{name} / Captioner", ratios[best], "times", at_least=bar, note=note))
+    told = f"peers say {timed.tokens} tokens"
+    figures.append(figure("captions as they must be", timed.right, "share", at_least=1.0, note=told))
+    return figures + [
+        figure(name, [1000 * each for each in seconds], "ms a picture") for name, seconds in timed.seconds.items()
+    ]
+
+
+def _time(plan: Plan) -> _Timed:
     with ExitStack() as opened:
-
-        def enter(task: str, **settings: Any) -> Contestant:
-            return opened.enter_context(Contestant(task, threads=plan.threads, **settings))
-
-        ours = enter("ours:bulk", model=plan.model, pictures=plan.pictures[:PICTURES])
-        words = ours.lap(count=PICTURES).answer["words"]
-        tokens = round(words) + 1  # and the end
-        peers = {name: enter(f"peers:{task}", tokens=tokens) for name, (task, _) in PEERS.items()}
+        ours = opened.enter_context(
+            Contestant("ours:bulk", threads=plan.threads, model=plan.model, pictures=plan.pictures[:PICTURES])
+        )
+        tokens = round(ours.lap(count=PICTURES).answer["words"]) + 1
+        peers = {
+            name: opened.enter_context(Contestant(f"peers:{task}", threads=plan.threads, tokens=tokens))
+            for name, (task, _) in PEERS.items()
+        }
+        weights = {
+            name: peer.lap(pictures=plan.pictures[:1], batch_size=1).answer["weights"] for name, peer in peers.items()
+        }
 
         def captions_of_ours() -> tuple[float, float]:
             lap = ours.lap(count=PICTURES)
             return lap.seconds / PICTURES, lap.answer["same"]
 
-        def captions_of(peer: Contestant, batch_size: int) -> tuple[float, float]:
-            pictures = plan.pictures[: max(2, batch_size)]
-            lap = peer.lap(pictures=pictures, batch_size=batch_size)
+        def captions_of(peer: Contestant, size: int) -> tuple[float, float]:
+            pictures = plan.pictures[: max(2, size)]
+            lap = peer.lap(pictures=pictures, batch_size=size)
             return lap.seconds / len(pictures), lap.answer["whole"]
 
         laps: dict[str, Callable[[], tuple[float, float]]] = {"ours": captions_of_ours}
         for name, peer in peers.items():
-            laps |= {f"{name}, {size} at a time": partial(captions_of, peer, size) for size in (1, 8)}
-        answers = take_turns(laps, plan.rounds)
-        weights = {name: peer.lap(pictures=[], batch_size=1).answer["weights"] for name, peer in peers.items()}
+            laps |= {_at_a_time(name, size): partial(captions_of, peer, size) for size in SIZES}
+        answers = take_turns(laps, plan.rounds, warm=laps)
     seconds = {name: [each for each, _ in answer] for name, answer in answers.items()}
-    right = [share for answer in answers.values() for _, share in answer]
-    figures = []
-    for name, (_, bar) in PEERS.items():
-        of_sizes = [
-            figure(f"{name}, {size} at a time", paired(seconds[f"{name}, {size} at a time"], seconds["ours"]), "times")
-            for size in (1, 8)
-        ]
-        best = min(of_sizes, key=lambda each: each.value or 0.0)
-        size = best.name.rpartition(", ")[2]
-        note = f"{weights[name]}, {size}"
-        figures.append(Figure(f"{name} / Captioner", best.value, "times", best.low, best.high, bar, note=note))
-    absolute = [figure(name, [1000 * each for each in times], "ms a picture") for name, times in seconds.items()]
-    checked = figure("captions as they must be", right, "share", at_least=1.0, note=f"peers say {tokens} tokens")
-    return [*figures, checked, *absolute]
+    return _Timed(seconds, [share for answer in answers.values() for _, share in answer], weights, tokens)
+
+
+def _at_a_time(name: str, size: int) -> str:
+    return f"{name}, {size} at a time"
 
 
 def blip(tokens: int) -> Callable[..., dict[str, Any]]:
@@ -112,7 +135,7 @@ def _captioning(model: Any, processor: Any, weights: str, *, beams: int, tokens:
                 pixel_values=pixels, num_beams=beams, do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens
             )
             lengths += [len(each) - 1 for each in said]  # without the start token
-        whole = sum(length == tokens for length in lengths) / max(1, len(lengths))
+        whole = sum(length == tokens for length in lengths) / len(lengths)
         return {"whole": whole, "weights": weights}
 
     return lap
