@@ -58,12 +58,13 @@ class Captioner:
         """
         found = find_model(model)
         exported = is_exported(found.folder)
-        network = load_exported(found.folder) if exported else load_checkpoint(found.folder).for_inference()
+        network = load_exported(found.folder) if exported else load_checkpoint(found.folder)
         feature_size = network.encoder.feature_size
         calibration = read_calibration(found.folder, feature_size=feature_size) if calibrated else None
         name = f"{found.name}@{checkpoint_fingerprint(found.folder)[:12]}"
         place = torch.device("cpu") if exported else choose_device(device)
-        return cls(network.to(place), name=name, calibration=calibration, folder=found.folder)
+        network = network if exported else network.to(place).for_inference()
+        return cls(network, name=name, calibration=calibration, folder=found.folder)
 
     @overload  # a string is a sequence too: the first signature wins
     def caption(  # type: ignore[overload-overlap]

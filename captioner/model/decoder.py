@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from captioner.config import DecoderConfig
 from captioner.model.attention import ATTENTIONS, DotAttention
 from captioner.model.cells import CELLS, Cell, CellState, Gates, LSTMCell
+from captioner.model.packing import pack
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,11 @@ class Decoder(nn.Module):
     def fold(self) -> None:
         """Compute what `embed` gives for every word of the vocabulary, so that from now on it only looks it up.
 
-        This is for weights that will not change any more; the table is no part of them.
+        All other products are made ready too (see `captioner.model.packing`). This is for weights that will not
+        change any more, and those stay what they are: the table is no part of them.
         """
         self.eval()
+        pack(self)
         self._gates_of_words = None
         self._gates_of_words = self.embed(torch.arange(len(self.output_bias), device=self.device))
 

@@ -1,0 +1,77 @@
+"""Packed weights: the same products, and for everything else the weights they were."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from captioner.model.packing import PackedWeight, pack
+
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
+
+
+def layer() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(64, 48)
+
+
+def packed_layer() -> nn.Linear:
+    packed = layer()
+    pack(packed)
+    return packed
+
+
+@needs_onednn
+@pytest.mark.parametrize("shape", [(1, 64), (2, 5, 64), (3, 4, 5, 64), (64,), (0, 64)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_product_is_the_same(shape: tuple[int, ...], biased: bool) -> None:
+    plain, packed = layer(), packed_layer()
+    inputs = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    bias = plain.bias if biased else None
+    with torch.inference_mode():
+        found = F.linear(inputs, packed.weight, bias)
+        assert type(found) is Tensor
+        torch.testing.assert_close(found, F.linear(inputs, plain.weight, bias))
+
+
+@needs_onednn
+def test_a_product_reads_the_blocks() -> None:
+    packed = packed_layer()
+    assert isinstance(packed.weight, PackedWeight)
+    packed.weight.blocks = torch.ops.mkldnn._reorder_linear_weight(torch.zeros(48, 64))
+    with torch.inference_mode():
+        assert torch.equal(F.linear(torch.rand(2, 64), packed.weight), torch.zeros(2, 48))
+
+
+@needs_onednn
+def test_the_product_of_a_row_does_not_depend_on_the_other_rows() -> None:
+    """Else a caption could depend, in its last digits, on which pictures it was searched with."""
+    packed, inputs = packed_layer(), torch.rand(80, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        together = packed(inputs)
+        for rows in (1, 5, 40):
+            assert torch.equal(packed(inputs[:rows]), together[:rows])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_compute_as_before(dtype: torch.dtype) -> None:
+    plain, packed, inputs = layer().to(dtype), packed_layer().to(dtype), torch.rand(2, 64, dtype=dtype)
+    assert torch.equal(F.linear(inputs, packed.weight, packed.bias), F.linear(inputs, plain.weight, plain.bias))
+
+
+def test_what_is_packed_still_passes_gradients_on() -> None:
+    packed, inputs = packed_layer(), torch.rand(2, 64, requires_grad=True)
+    packed(inputs).sum().backward()
+    torch.testing.assert_close(inputs.grad, layer().weight.sum(dim=0).expand(2, -1))
+
+
+@pytest.mark.parametrize("again", [lambda each: each, copy.deepcopy])
+def test_the_state_of_a_packed_layer_is_plain_tensors(again: Callable[[nn.Linear], nn.Linear]) -> None:
+    before, after = layer().state_dict(), again(packed_layer()).state_dict()
+    assert all(type(tensor) is Tensor and torch.equal(tensor, before[name]) for name, tensor in after.items())
+    assert before.keys() == after.keys()
