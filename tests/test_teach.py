@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Any
-from unittest.mock import Mock
 
 import gradio as gr
 import pytest
@@ -384,12 +383,19 @@ def test_a_long_list_shows_more_when_asked(lessons: Lessons) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")  # Gradio's own, of loops left open
 def test_strangers_cannot_teach(desk: Desk, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.interface.teach_tab", tab := Mock())
+    # Laying them out takes its time, and would leave more of Gradio's loops open.
+    for name in ("caption_tab", "model_tab"):
+        monkeypatch.setattr(f"app.interface.{name}", lambda *_: None)
+    collections, taught = list[Lessons | None](), list[Home]()
+    monkeypatch.setattr("app.interface.many_tab", lambda *given: collections.append(given[-1]))
+    monkeypatch.setattr("app.interface.teach_tab", lambda _desk, _model, home, *_: taught.append(home))
     build_page(desk, PUBLIC, home)
     build_page(desk)
-    tab.assert_not_called()
+    assert (collections, taught) == ([None, None], [])
     build_page(desk, home=home)
-    tab.assert_called_once()
+    assert collections[-1] is not None
+    assert collections[-1].folder == home.collection
+    assert taught == [home]
     gc.collect()
 
 
