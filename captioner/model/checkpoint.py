@@ -175,10 +175,11 @@ def _encoder(
     if not stored and config.encoder.weights != "packaged":
         raise CheckpointError(f"The weights in {folder} do not fit its config.json: those of the encoder are missing.")
     weights = "random" if stored else "packaged"
-    network = build_encoder(config.encoder.name, weights=weights, size=config.encoder.size).network
+    encoder = build_encoder(config.encoder.name, weights=weights, size=config.encoder.size)
     if stored:
-        _load(network, tensors, "encoder.", folder)
-    encoder = Encoder(network, preprocessing)
+        _load(encoder.network, tensors, "encoder.", folder)
+    if encoder.preprocessing != preprocessing:
+        encoder = Encoder(encoder.network, preprocessing)
     if not stored and encoder.fingerprint() != fingerprint:
         raise CheckpointError(
             f"The model in {folder} was trained on the packaged weights of {config.encoder.name}, but the installed "
