@@ -372,7 +372,7 @@ def test_memory_gates_and_search_are_there_to_look_inside(captioner: Captioner, 
     inside = answer(desk_of(captioner), "m", str(picture), Wishes()).inside
     for part in ("What it remembered", "The gates", "The sentences it weighed"):
         assert part in inside
-    assert 'data-beginning="brown"' in inside
+    assert re.search('data-beginning="[a-z]+"', inside)
     assert "<img" not in inside
     assert "The sentences it weighed" not in answer(desk_of(captioner), "m", str(picture), Wishes(beam_width=1)).inside
 
