@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from captioner.errors import CheckpointError
 from captioner.model.captioning import CaptioningModel, build_model
 from captioner.model.checkpoint import load_checkpoint, save_checkpoint
 from captioner.text.vocabulary import Vocabulary
+from tests.conftest import tiny_model
 
 
 @pytest.fixture
@@ -63,6 +65,19 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_weights(model: Capt
     loaded = load_checkpoint(tmp_path / "half").decoder.state_dict()
     for name, tensor in model.decoder.state_dict().items():
         torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision_keeps_a_tuned_encoder_s_batch_statistics_whole(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.config = replace(model.config, encoder=replace(model.config.encoder, weights="tuned"))
+    model.encoder.network.get_buffer("classifier.bn1.running_var").fill_(1e6)
+    save_checkpoint(model, tmp_path / "half", half=True)
+    assert (tmp_path / "half" / "model.safetensors").stat().st_size < 0.6 * 4 * sum(
+        weights.numel() for weights in model.parameters()
+    )
+    loaded = load_checkpoint(tmp_path / "half").encoder.network.state_dict()
+    for name, tensor in model.encoder.network.state_dict().items():
+        torch.testing.assert_close(loaded[name], tensor, rtol=1e-3 if tensor.ndim > 1 else 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "model.safetensors", "manifest.json"])

@@ -59,8 +59,7 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
         "config.json": json.dumps(_description(model), indent=2).encode(),
         "vocabulary.json": model.vocabulary.to_json().encode(),
         "model.safetensors": save_tensors(
-            # Batch statistics of an encoder may lie outside what 16 bits hold.
-            {name: _stored(tensor, half=half and name.startswith("decoder.")) for name, tensor in weights.items()}
+            {name: _stored(tensor, half=half and _fits_half(name, tensor)) for name, tensor in weights.items()}
         ),
     }
     write_model(folder, contents, kept=_kept(folder))
@@ -160,6 +159,11 @@ def _description(model: CaptioningModel) -> dict[str, Any]:
 
 def _kept(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).exists()}
+
+
+def _fits_half(name: str, tensor: torch.Tensor) -> bool:
+    """Whether 16 bits hold the numbers: batch statistics of an encoder, which are vectors, may lie outside."""
+    return name.startswith("decoder.") or tensor.ndim > 1
 
 
 def _stored(tensor: torch.Tensor, *, half: bool) -> torch.Tensor:
