@@ -82,6 +82,8 @@ def ours(model: str | None, pictures: Sequence[str], data: str | None) -> Callab
 
     from captioner.config import TrainingConfig
     from captioner.inference.captioner import Captioner
+    from captioner.model.checkpoint import load_checkpoint
+    from captioner.model.hub import find_model
     from captioner.training.learner import uses_bf16
     from captioner.training.noise import Noise, PlacedDropout
     from captioner.training.objectives import Loss, cross_entropy, self_critical
@@ -90,7 +92,8 @@ def ours(model: str | None, pictures: Sequence[str], data: str | None) -> Callab
     from .ours import features_of
 
     captioner = Captioner.from_pretrained(model, device="cpu")
-    decoder, noise = captioner.model.decoder.train(), Noise(0)
+    # A captioner's own decoder is folded for captioning and cannot be learnt.
+    decoder, noise = load_checkpoint(find_model(model).folder).decoder.train(), Noise(0)
     decoder.dropout = PlacedDropout(captioner.model.config.decoder.dropout, noise)
     features = features_of(captioner, pictures)
     texts = _texts(data)
