@@ -211,9 +211,9 @@ def _loss_curve(path: Path) -> list[tuple[int, float]]:
     """The mean losses of a few stretches of a run, each with its last step."""
     # A run that was killed goes on from where it was saved, and learns some steps again.
     losses = dict(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
-    stretch = -(-len(losses) // _STRETCHES)
-    steps = sorted(losses)
-    parts = (steps[first : first + stretch] for first in range(0, len(steps), stretch))
+    steps, stretches = sorted(losses), min(len(losses), _STRETCHES)
+    ends = [len(steps) * number // stretches for number in range(stretches + 1)]
+    parts = (steps[first:last] for first, last in itertools.pairwise(ends))
     return [(part[-1], fmean(losses[step] for step in part)) for part in parts]
 
 

@@ -161,10 +161,19 @@ def test_the_sentences_follow_from_the_figures() -> None:
     ]
     told = findings(table, copied, chance=0.125)
     assert told[0].endswith("is the GRU’s, 11.5 (10.0 – 13.0), but the range of the RNN overlaps with its own.")
-    assert told[1].endswith("is the RNN’s, 9.0 (9.0 – 9.0), clear of the others’.")
+    assert told[1].endswith("is the RNN’s, 9.0; from one seed each, which may be chance.")
     assert told[2] == "With attention instead of without, the mean CIDEr-D changes by +0.8 (RNN), +3.5 (GRU)."
     assert "fresh RNN 1/512, GRU 1/512; trained RNN 1/512" in told[3]
     assert told[-1].endswith("RNN none, LSTM 5; guessing gets 12.5%.")
+
+
+def test_a_loss_curve_is_means_over_equal_stretches_even_of_a_run_that_went_back(tmp_path: Path) -> None:
+    steps = [(1, 9.0), (2, 9.0), (3, 9.0), *((step, float(step)) for step in range(2, 42))]
+    (tmp_path / "losses.jsonl").write_text("".join(f"[{step}, {loss}]\n" for step, loss in steps))
+    curve = module._loss_curve(tmp_path / "losses.jsonl")
+    assert [step for step, _ in curve] == [*range(2, 39, 2), 41]
+    assert curve[0] == (2, (9 + 2) / 2)
+    assert curve[-1] == (41, (39 + 40 + 41) / 3)
 
 
 def test_the_page_of_a_study_shows_what_there_is_and_escapes_it() -> None:

@@ -55,8 +55,9 @@ class Spread(NamedTuple):
     high: float
 
     def told(self, digits: int = 1) -> str:
-        """Such as `21.3 (20.9 – 21.8)`."""
-        return f"{self.mean:.{digits}f} ({self.low:.{digits}f} – {self.high:.{digits}f})"
+        """Such as `21.3 (20.9 – 21.8)`; only `21.3` where there is nothing between which it could vary."""
+        between = f" ({self.low:.{digits}f} – {self.high:.{digits}f})" if self.low < self.high else ""
+        return f"{self.mean:.{digits}f}{between}"
 
 
 class Row(NamedTuple):
@@ -112,11 +113,13 @@ def _best_cells(table: Sequence[Row]) -> list[str]:
             continue
         best, *others = ordered
         near = [CELLS[row.cell] for row in others if row.cider_d.high >= best.cider_d.low]
-        beside = (
-            f"but the range of the {' and the '.join(near)} overlaps with its own" if near else "clear of the others’"
-        )
-        whose = f"the {CELLS[best.cell]}’s, {best.cider_d.told()}, {beside}"
-        sentences.append(f"{name.capitalize()} the highest mean CIDEr-D is {whose}.")
+        whose = f"{name.capitalize()} the highest mean CIDEr-D is the {CELLS[best.cell]}’s, {best.cider_d.told()}"
+        if len(best.runs) == 1:
+            sentences.append(f"{whose}; from one seed each, which may be chance.")
+        elif near:
+            sentences.append(f"{whose}, but the range of the {' and the '.join(near)} overlaps with its own.")
+        else:
+            sentences.append(f"{whose}, clear of the others’.")
     return sentences
 
 
