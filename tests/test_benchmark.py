@@ -17,8 +17,9 @@ from pipelines.benchmarks.plot import draw
 
 
 def test_a_section_alone_is_told_and_kept(
-    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipelines.benchmark._PICTURES", 2)
     benchmark(str(model_folder), only=[Section.STAGES], rounds=1, threads=1, data=None, out=tmp_path / "out")
     told = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     stages = told["sections"]["stages"]
