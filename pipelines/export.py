@@ -33,7 +33,8 @@ def export(
     Captions, confidence and explanations are those of the model itself, up to the last digits. With --int8 they differ:
     `captioner compare` tells by how much, `captioner calibrate` teaches the exported model how sure it may be.
     """
-    from captioner.inference.confidence import FILE
+    from captioner.inference.confidence import FILE as CALIBRATION
+    from captioner.inference.faithfulness import FILE as FAITHFULNESS
     from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint, read_beside
     from captioner.model.export import export
     from captioner.model.hub import find_model
@@ -41,13 +42,13 @@ def export(
     folder = find_model(model).folder
     network = load_checkpoint(folder)
     # What was measured with exact features need not hold for rounded ones.
-    calibration = read_beside(folder, FILE) if int8 is None else None
+    measured = {name: read_beside(folder, name) for name in (CALIBRATION, FAITHFULNESS)} if int8 is None else {}
     with progress_bar() as bar:
         bar.add_task("Exporting", total=None)
         sizes = export(
             network,
             out,
-            beside={} if calibration is None else {FILE: calibration},
+            beside={name: content for name, content in measured.items() if content is not None},
             measured_on=None if int8 is None else read_some(network.encoder.preprocessing, int8, pictures),
         )
     for name, size in sizes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def relative_difference(encoder: Encoder) -> float:
 def test_a_fused_cnn_gives_the_same_features_without_its_norms(name: str, left: int) -> None:
     encoder = build_encoder(name, weights="random", size=SIZE)
     with_statistics(encoder.network)
-    assert norms(fused(encoder.network)) == left < norms(encoder.network)
+    assert norms(fused(encoder.network, torch.zeros(1, 3, SIZE, SIZE))) == left < norms(encoder.network)
     assert relative_difference(encoder) < 1e-4
 
 
@@ -100,10 +101,29 @@ class Hesitant(nn.Module):
 @pytest.mark.parametrize("network", [Shared(), Hesitant()])
 def test_norms_that_cannot_be_folded_away_stay(network: nn.Module) -> None:
     with_statistics(network)
-    assert norms(fused(network)) == norms(network)
     pixels = torch.rand(2, 3, 4, 4)
+    assert norms(fused(network, pixels)) == norms(network)
     with torch.inference_mode():
-        assert torch.equal(fused(network)(pixels), network(pixels))
+        assert torch.equal(fused(network, pixels)(pixels), network(pixels))
+
+
+def test_one_thread_computes_while_others_fold() -> None:
+    """The page answers with one model while it loads another."""
+    networks = [with_statistics(build_encoder("tf_efficientnet_lite0", weights="random", size=SIZE).network)] * 4
+    pixels = torch.rand(1, 3, SIZE, SIZE)
+
+    def features(network: nn.Module) -> Tensor:
+        with torch.inference_mode():
+            return network(pixels)
+
+    expected = features(networks[0])
+    with ThreadPoolExecutor() as pool:
+        folding = [pool.submit(fused, network, pixels) for network in networks]
+        computed = 0
+        while computed < 3 or not all(each.done() for each in folding):
+            assert torch.equal(features(networks[0]), expected)
+            computed += 1
+    assert [norms(each.result()) for each in folding] == [0] * 4
 
 
 def test_a_loaded_model_for_inference_has_the_weights_it_was_saved_with(model_folder: Path) -> None:

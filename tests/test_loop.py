@@ -129,6 +129,11 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path) -> None:
         train(model_to_train(epochs=1), tmp_path, resume=True)
 
 
+def test_a_model_made_ready_for_captioning_is_not_trained(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="made ready for captioning; begin from `load_checkpoint"):
+        train(model_to_train().for_inference(), tmp_path)
+
+
 def test_two_runs_never_train_into_one_folder(tmp_path: Path) -> None:
     model = model_to_train()
     first = fit(model, some_pictures(model, 22, 2), some_pictures(model, 6, 1), folder=tmp_path)

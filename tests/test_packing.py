@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -37,6 +38,33 @@ def test_a_product_is_the_same(shape: tuple[int, ...], biased: bool) -> None:
         found = F.linear(inputs, packed.weight, bias)
         assert type(found) is Tensor
         torch.testing.assert_close(found, F.linear(inputs, plain.weight, bias))
+
+
+@needs_onednn
+def test_arguments_by_name_are_heard() -> None:
+    plain, packed, inputs = layer(), packed_layer(), torch.rand(2, 64)
+    with torch.inference_mode():
+        found = F.linear(inputs, packed.weight, bias=packed.bias)
+        torch.testing.assert_close(found, F.linear(inputs, plain.weight, bias=plain.bias))
+
+
+@needs_onednn
+def test_a_packed_layer_can_be_sent_to_another_process() -> None:
+    packed, inputs = packed_layer(), torch.rand(2, 64)
+    sent = pickle.loads(pickle.dumps(packed))
+    assert isinstance(sent.weight, PackedWeight)
+    assert not sent.weight.requires_grad
+    with torch.inference_mode():
+        assert torch.equal(sent(inputs), packed(inputs))
+
+
+@needs_onednn
+def test_with_gradients_the_product_is_that_of_the_weights_themselves() -> None:
+    packed, inputs = packed_layer(), torch.rand(2, 64)
+    packed.weight.requires_grad_()
+    packed(inputs).sum().backward()
+    assert packed.weight.grad is not None
+    torch.testing.assert_close(packed.weight.grad[0].as_subclass(Tensor), inputs.sum(dim=0))
 
 
 @needs_onednn

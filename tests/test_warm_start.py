@@ -94,8 +94,16 @@ def test_the_search_is_the_old_models_and_its_training_is_not() -> None:
     old.config = replace(old.config, training=replace(old.config.training, epochs=99))
     config = load_config(Path(__file__).parent.parent / "configs" / "custom.toml", base=settings_kept(old))
     assert config.search == old.config.search
-    assert config.decoder == old.config.decoder
+    assert config.decoder == replace(old.config.decoder, dropout=0.5)
     assert config.training.epochs not in (99, Config().training.epochs)
+
+
+@pytest.mark.parametrize("recipe", ["custom.toml", "custom-cnn.toml"])
+def test_a_recipe_for_one_s_own_pictures_drops_out_whatever_the_old_model_did_last(recipe: str) -> None:
+    """The shipped one ended with captions that it drew itself, and without dropout."""
+    old = tiny_model(dropout=0.0)
+    config = load_config(Path(__file__).parent.parent / "configs" / recipe, base=settings_kept(old))
+    assert config.decoder.dropout == 0.5
 
 
 def test_the_old_models_confidence_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:

@@ -99,6 +99,11 @@ class Decoder(nn.Module):
             return F.embedding(words, self._gates_of_words)
         return self.reading_cell.project(self.look_up(words))
 
+    @property
+    def folded(self) -> bool:
+        """Whether it was made ready for captioning by `fold`, and so cannot learn any more."""
+        return self._gates_of_words is not None
+
     @torch.no_grad()
     def fold(self) -> None:
         """Compute what `embed` gives for every word of the vocabulary, so that from now on it only looks it up.

@@ -69,7 +69,8 @@ class Encoder(nn.Module):
 
         `network` and its fingerprint stay what they are; this is for weights that will not change any more.
         """
-        self._fused = fused(self.network)
+        size = self.preprocessing.size
+        self._fused = fused(self.network, torch.zeros(1, 3, size, size, device=self.mean.device))
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the preprocessing: features made by equal fingerprints are equal."""

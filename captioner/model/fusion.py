@@ -7,57 +7,86 @@ itself (Jacob et al. 2018, section 3.2). What comes after the norm inside the sa
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 
-def fused(network: nn.Module) -> nn.Module:
+def fused(network: nn.Module, pixels: Tensor) -> nn.Module:
     """A copy of a network in evaluation mode, its batch norms folded away wherever that changes nothing.
 
-    A network that cannot be followed symbolically, as what it does depends on its numbers, is copied as it is.
+    `pixels` is anything that the network takes: what goes where is seen by looking on, in this thread alone.
     """
-    pairs = _norms_after_convolutions(network)
-    network = copy.deepcopy(network)
-    for convolution, norm in pairs:
+    network = copy.deepcopy(network).requires_grad_(False).eval()
+    for convolution, norm in _norms_after_convolutions(network, pixels):
         before, after = network.get_submodule(convolution), network.get_submodule(norm)
         assert isinstance(before, nn.Conv2d)
         assert isinstance(after, nn.BatchNorm2d)
         network.set_submodule(convolution, fuse_conv_bn_eval(before, after))
         rest = [after.get_submodule(name) for name in ("drop", "act")] if _has_activation(after) else []
         network.set_submodule(norm, nn.Sequential(*rest))
-    return network.requires_grad_(False).eval()
+    return network.requires_grad_(False)
 
 
-class _Layers(fx.Tracer):
-    """Follows a network as far as its convolutions and norms, and not into them."""
+class _Uses(TorchFunctionMode):
+    """Counts for each tensor how many others are computed from it, by its `id`."""
 
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return isinstance(module, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(module, qualified_name)
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: Counter[int] = Counter()
+        self._kept: list[Tensor] = []  # a tensor that is gone may leave its `id` to another
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        arguments: tuple[Any, ...] = (),
+        named: dict[str, Any] | None = None,
+    ) -> Any:
+        """What PyTorch calls in this thread instead of each of its functions."""
+        result = function(*arguments, **(named or {}))
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+            used = [leaf for leaf in tree_leaves((arguments, named)) if isinstance(leaf, Tensor)]
+            self.of.update(map(id, used))
+            self._kept += used
+        return result
 
 
-def _norms_after_convolutions(network: nn.Module) -> list[tuple[str, str]]:
+@torch.inference_mode()
+def _norms_after_convolutions(network: nn.Module, pixels: Tensor) -> list[tuple[str, str]]:
     """The names of each convolution whose result goes into a batch norm and nowhere else, and of that norm."""
-    try:
-        calls = [node for node in _Layers().trace(network).nodes if node.op == "call_module"]
-    except (TypeError, ValueError, RuntimeError, AttributeError, fx.proxy.TraceError):
-        return []
-    layers: dict[Any, nn.Module] = dict(network.named_modules())
-    called = [node.target for node in calls]
-    pairs = []
-    for node in calls:
-        before = node.args[0] if node.args else None
-        if (
-            _is_norm(layers[str(node.target)])
-            and isinstance(before, fx.Node)
-            and before.op == "call_module"
-            and isinstance(layers[before.target], nn.Conv2d)
-            and len(before.users) == 1
-            and called.count(node.target) == called.count(before.target) == 1
-        ):
-            pairs.append((str(before.target), str(node.target)))
-    return pairs
+    made, taken, calls = dict[int, str](), dict[str, int](), Counter[str]()
+    hooks, kept = [], list[Tensor]()
+
+    def watch(name: str, layer: nn.Module) -> None:
+        def hook(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            calls[name] += 1
+            kept.extend((inputs[0], output))
+            if isinstance(layer, nn.Conv2d):
+                made[id(output)] = name
+            else:
+                taken[name] = id(inputs[0])
+
+        hooks.append(layer.register_forward_hook(hook))
+
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d) or _is_norm(layer):
+            watch(name, layer)
+    with _Uses() as uses:
+        network(pixels)
+    for each in hooks:
+        each.remove()
+    return [
+        (made[tensor], norm)
+        for norm, tensor in taken.items()
+        if tensor in made and uses.of[tensor] == calls[norm] == calls[made[tensor]] == 1
+    ]
 
 
 def _is_norm(layer: nn.Module) -> bool:

@@ -7,6 +7,7 @@ reads one in blocks, and those are best laid out once. What is packed stays what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Self
 
 import torch
@@ -16,24 +17,29 @@ from torch.nn import functional as F
 
 def pack(module: nn.Module) -> None:
     """Pack the matrices of a module on the CPU that will not be trained any more; elsewhere do nothing."""
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):  # type: ignore[no-untyped-call]
+    if not _can_pack():
         return
     for layer in module.modules():
         for name, weight in layer.named_parameters(recurse=False):
-            if weight.ndim == 2 and weight.device.type == "cpu" and weight.dtype == torch.float32:
+            if weight.ndim == 2 and _fits(weight):
                 setattr(layer, name, PackedWeight(weight))
 
 
 class PackedWeight(nn.Parameter):
-    """A matrix and, for `torch.nn.functional.linear`, the same once more in blocks."""
+    """A matrix and, for `torch.nn.functional.linear` without gradients, the same once more in blocks."""
 
-    blocks: Tensor
+    blocks: Tensor | None
+    """None where the matrix is not on the CPU, or not in 32 bits."""
 
     def __new__(cls, data: Tensor, requires_grad: bool = False) -> Self:
-        """`data` (outputs, inputs) on the CPU in 32 bits; the arguments are those of `Parameter`, as copying needs."""
+        """`data` (outputs, inputs); the arguments are those of `Parameter`, as copying needs."""
         packed = super().__new__(cls, data.detach(), requires_grad)
-        packed.blocks = torch.ops.mkldnn._reorder_linear_weight(data.detach())
+        packed.blocks = torch.ops.mkldnn._reorder_linear_weight(data.detach()) if _fits(data) else None
         return packed
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickled without the blocks, which are laid out anew."""
+        return PackedWeight, (self.detach().as_subclass(Tensor), self.requires_grad)
 
     @classmethod
     def __torch_function__(
@@ -45,19 +51,33 @@ class PackedWeight(nn.Parameter):
     ) -> Any:
         """What PyTorch calls instead of any of its functions that is given such a weight."""
         with torch._C.DisableTorchFunctionSubclass():
-            if function is F.linear and len(arguments) >= 2 and _suits(*arguments[:2]):
+            if function is F.linear and len(arguments) >= 2 and not named and _suits(*arguments[:2]):
                 inputs, weight, bias = (*arguments, None)[:3]
                 return torch.ops.mkldnn._linear_pointwise(inputs, weight.blocks, bias, "none", [], "")
             return function(*arguments, **(named or {}))
 
 
+@cache
+def _can_pack() -> bool:
+    """Whether this PyTorch has the two operations, which are its own, and they do what they did when we learnt them."""
+    weight = torch.eye(2)
+    try:
+        blocks = torch.ops.mkldnn._reorder_linear_weight(weight)
+        return torch.equal(torch.ops.mkldnn._linear_pointwise(weight, blocks, None, "none", [], ""), weight)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
+def _fits(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
 def _suits(inputs: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN can do this product: on the CPU, in 32 bits, with nothing that asks for gradients."""
+    """Whether oneDNN can do this product: packed weights, and inputs in 32 bits, where no gradients are wanted."""
     return (
         isinstance(weight, PackedWeight)
-        and inputs.device == weight.device
-        and weight.device.type == "cpu"
-        and inputs.dtype == torch.float32
+        and weight.blocks is not None
+        and _fits(inputs)
         and inputs.numel() > 0
-        and not inputs.requires_grad
+        and not torch.is_grad_enabled()
     )

@@ -79,8 +79,9 @@ def draw_sequences(task: CopyTask, count: int, generator: torch.Generator) -> Se
 def copy_accuracy(task: CopyTask) -> float:
     """The share of new sequences whose symbol a network says after it was taught; chance is 1 / symbols."""
     generator = torch.Generator().manual_seed(task.seed)
-    torch.manual_seed(task.seed)
-    network = Copier(task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        network = Copier(task)
     optimizer = torch.optim.Adam(network.parameters(), lr=task.learning_rate)
     for _ in range(task.steps):
         seen, answers = draw_sequences(task, task.sequences, generator)

@@ -48,8 +48,14 @@ def fit(
     begins where there is none yet. Only the first of several `processes` writes.
 
     Raises Interrupted on Ctrl-C or SIGTERM after saving the state; TrainingError when batch after batch cannot be
-    learnt, or the folder's state is damaged or another run's; DataError when the folder cannot be written.
+    learnt, the model is folded for captioning, or the folder's state is damaged or another run's; DataError when the
+    folder cannot be written.
     """
+    if model.decoder.folded:
+        raise TrainingError(
+            "A model that is to learn must be as it was stored, but this one was made ready for captioning; begin from "
+            "`load_checkpoint(folder)`."
+        )
     settings, device = model.config.training, model.device
     captions = [[model.vocabulary.encode(caption) for caption in row] for row in train.captions]
     plan = Plan(settings, captions, views=train.features.shape[1])

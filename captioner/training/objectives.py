@@ -21,9 +21,10 @@ class Loss(NamedTuple):
     """The loss of some pictures."""
 
     total: Tensor
-    """Over all target words, in nats; a scalar that can be differentiated."""
+    """Over all words: of target words their cross-entropy in nats, of drawn ones that times what they are better than
+    others by; a scalar that can be differentiated."""
     words: int
-    """How many target words there are, end tokens among them."""
+    """How many target words, or drawn ones, there are, end tokens among them."""
     reward: float = 0.0
     """The sum over the pictures of the mean reward of their drawn captions."""
 
