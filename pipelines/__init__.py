@@ -75,8 +75,8 @@ def folder_to_store_in(model: str | Path | None) -> Path:
     found = find_model(model)
     if found.downloaded:
         raise ConfigError(
-            f"What is measured is stored with its model, but {model} lies on the hub; make a copy that is yours with "
-            f"`captioner pack {model} --out DIR`, and measure that."
+            f"What is found for a model is stored in its folder, but {model} lies on the hub; make a copy that is "
+            f"yours with `captioner pack {model} --out DIR`, and name DIR instead."
         )
     return found.folder
 

@@ -4,6 +4,7 @@ captioner tune runs/flickr8k/best data/flickr8k
 captioner tune runs/flickr8k/best data/flickr8k --width 5 --width 8 --write
 """
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,14 +31,16 @@ def tune(
     width: Annotated[
         list[int] | None, typer.Option(min=1, help="A beam width to try; repeatable; 3, 5, 8 and 10 if not given.")
     ] = None,
-    write: Annotated[bool, typer.Option(help="Store the best settings with the model.")] = False,
+    write: Annotated[bool, typer.Option(help="Store the best settings with the model, if they gain anything.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Deals the folds.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one.")] = None,
 ) -> None:
     """Find the beam width, the length reward and the consensus that make the best captions.
 
-    What they are worth is measured on pictures that had no part in the choice. --write changes the model's fingerprint
-    and leaves its calibration behind, which holds for one way of searching only.
+    What they are worth is measured on pictures that had no part in the choice. --write stores them if they gain more
+    than the error of that measurement. It changes the model's fingerprint and drops calibration.json and
+    faithfulness.json, which hold for one way of searching only: so tune first, then run `captioner calibrate` and
+    `captioner explain --faithfulness DATA --store`.
     """
     from captioner.data.collection import load_collection
     from captioner.inference.search_tuning import WIDTHS, tune_search
@@ -59,9 +62,18 @@ def tune(
             network, pictures, widths=widths, seed=seed, done=lambda searched: bar.update(task, completed=searched)
         )
     _print_figures(tuned, network.config.search)
-    if write:
-        store_search(folder, tuned.best)
-        print(f"The best settings are stored in {folder}; `captioner calibrate` will tell it how sure it may be.")
+    if not write:
+        return
+    if not tuned.gains or tuned.best == network.config.search:
+        print("Nothing is gained over the stored settings beyond the error of that gain, so nothing was written.")
+        return
+    store_search(folder, tuned.best)
+    calibrating = shlex.join(["captioner", "calibrate", model, str(data)])
+    explaining = shlex.join(["captioner", "explain", "--faithfulness", str(data), "--model", model, "--store"])
+    print(
+        f"The best settings are stored in {folder}. Its calibration.json and faithfulness.json held for the old ones "
+        f"and are dropped; renew them with `{calibrating}` and `{explaining}`."
+    )
 
 
 def _features(network: "CaptioningModel", rows: "datasets.Dataset", data: Path, bar: "Progress") -> "CaptionedFeatures":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from captioner import DataError
 from captioner.config import SearchConfig
 from captioner.data.collection import FEATURES
 from captioner.data.features import CaptionedFeatures, RegionFeatures
+from captioner.inference import search_tuning as module
 from captioner.inference.search_tuning import Tuning, choose_out_of_fold, tune_search
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import load_checkpoint, save_checkpoint, write_beside
@@ -56,15 +59,17 @@ def cider_d(model: CaptioningModel, pictures: CaptionedFeatures, search: SearchC
 
 
 def test_what_is_measured_is_what_the_search_itself_says(speaker: CaptioningModel, pictures: CaptionedFeatures) -> None:
-    """Of each combination alone: out of fold there is then nothing to choose."""
+    """Of each combination alone: out of fold there is then nothing to choose at its width."""
     figures = set()
     for width, exponent, consensus in itertools.product((1, 4), (0.0, 1.0), (0.0, 5.0)):
         tuning = tune_search(speaker, pictures, widths=[width], length_exponents=[exponent], consensus=[consensus])
-        assert tuning.best == replace(STORED, beam_width=width, length_exponent=exponent, consensus=consensus)
-        assert tuning.out_of_fold.cider_d == pytest.approx(cider_d(speaker, pictures, tuning.best), abs=1e-9)
+        [of_width] = tuning.widths
+        assert of_width.search == replace(STORED, beam_width=width, length_exponent=exponent, consensus=consensus)
+        tried = of_width.out_of_fold
+        assert tried.cider_d == pytest.approx(cider_d(speaker, pictures, of_width.search), abs=1e-9)
         assert tuning.stored.cider_d == pytest.approx(cider_d(speaker, pictures, STORED), abs=1e-9)
-        assert tuning.out_of_fold.gain == pytest.approx(tuning.out_of_fold.cider_d - tuning.stored.cider_d, abs=1e-9)
-        figures.add(round(tuning.out_of_fold.cider_d, 6))
+        assert tried.gain == pytest.approx(tried.cider_d - tuning.stored.cider_d, abs=1e-9)
+        figures.add(round(tried.cider_d, 6))
     assert len(figures) > 3
 
 
@@ -73,13 +78,14 @@ def tuning(speaker: CaptioningModel, pictures: CaptionedFeatures) -> Tuning:
     return tune_search(speaker, pictures, widths=[2, 4], length_exponents=[0.0, 1.0], consensus=[0.0, 5.0])
 
 
-def test_the_best_settings_are_the_best_of_all_tried(
+def test_the_best_settings_are_the_best_of_all_tried_and_stored(
     tuning: Tuning, speaker: CaptioningModel, pictures: CaptionedFeatures
 ) -> None:
     every = [
         cider_d(speaker, pictures, replace(STORED, beam_width=width, length_exponent=exponent, consensus=consensus))
         for width, exponent, consensus in itertools.product((2, 4), (0.0, 1.0), (0.0, 5.0))
     ]
+    every.append(cider_d(speaker, pictures, STORED))
     assert cider_d(speaker, pictures, tuning.best) == pytest.approx(max(every))
     assert [of_width.search.beam_width for of_width in tuning.widths] == [2, 4]
     assert tuning.out_of_fold.cider_d <= max(every)
@@ -92,8 +98,24 @@ def test_other_settings_stay_as_stored_but_groups_and_chance_do_not(
     stored = replace(STORED, beam_width=4, groups=2, method="sample", no_repeat_ngram=2, max_length=5)
     other = tiny_model()
     other.config = replace(other.config, search=stored)
-    best = tune_search(other, pictures, widths=[2], length_exponents=[0.5], consensus=[3.0]).best
-    assert best == replace(stored, beam_width=2, groups=1, method="beam", length_exponent=0.5, consensus=3.0)
+    [of_width] = tune_search(other, pictures, widths=[2], length_exponents=[0.5], consensus=[3.0]).widths
+    assert of_width.search == replace(stored, beam_width=2, groups=1, method="beam", length_exponent=0.5, consensus=3.0)
+
+
+def test_stored_settings_that_nothing_beats_stay_the_best_though_no_combination_has_them(
+    pictures: CaptionedFeatures, tuning: Tuning
+) -> None:
+    other = tiny_model()
+    other.config = replace(other.config, search=tuning.best)
+    again = tune_search(other, pictures, widths=[1], length_exponents=[0.0], consensus=[0.0])
+    assert again.best == tuning.best
+    assert again.widths[0].search != tuning.best
+
+
+@pytest.mark.parametrize(("gain", "error", "gains"), [(1.0, 0.9, True), (1.0, 1.1, False), (-1.0, 0.0, False)])
+def test_a_gain_is_one_only_above_its_error(tuning: Tuning, gain: float, error: float, gains: bool) -> None:
+    measured = replace(tuning.out_of_fold, gain=gain, gain_error=error)
+    assert replace(tuning, out_of_fold=measured).gains is gains
 
 
 def test_what_is_best_by_the_luck_of_one_fold_is_not_chosen_for_it() -> None:
@@ -134,13 +156,35 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_stores_the_best_settings_and_changes_nothing_else(
-    speaker: CaptioningModel, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def finding(best: SearchConfig, *, gain: float) -> Callable[..., Tuning]:
+    """`tune_search`, but for what is best and how much that gains, give or take 1."""
+
+    def tuned(*given: Any, **named: Any) -> Tuning:
+        found = tune_search(*given, **named)
+        return replace(found, best=best, out_of_fold=replace(found.out_of_fold, gain=gain, gain_error=1.0))
+
+    return tuned
+
+
+@pytest.fixture
+def folder(speaker: CaptioningModel, tmp_path: Path) -> Path:
+    """With the model, and what was measured of it."""
     folder = tmp_path / "model"
     save_checkpoint(speaker, folder)
-    write_beside(folder, "calibration.json", b"{}")
+    for name in ("calibration.json", "faithfulness.json"):
+        write_beside(folder, name, b"{}")
     (folder / "README.md").write_text("the card", encoding="utf-8")
+    return folder
+
+
+def test_the_command_stores_settings_that_gain_and_changes_nothing_else(
+    speaker: CaptioningModel,
+    folder: Path,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "tune_search", finding(replace(STORED, beam_width=2), gain=1.1))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     tune(str(folder), data, width=[2])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -149,13 +193,33 @@ def test_the_command_stores_the_best_settings_and_changes_nothing_else(
     assert "at width 2" in told
     tune(str(folder), data, width=[2], write=True)
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert after.keys() == before.keys() - {"calibration.json"}
+    assert after.keys() == before.keys() - {"calibration.json", "faithfulness.json"}
+    told = capsys.readouterr().out
+    assert "calibration.json and faithfulness.json held for the old ones" in told
+    assert f"`captioner calibrate {folder} {data}`" in told
+    assert f"`captioner explain --faithfulness {data} --model {folder} --store`" in told
     same = [name for name in after if after[name] == before[name]]
     assert sorted(same) == ["README.md", "model.safetensors", "vocabulary.json"]
     stored = load_checkpoint(folder).config
     assert stored.search.beam_width == 2
     assert replace(stored, search=speaker.config.search) == speaker.config
     assert json.loads(after["config.json"])["config"]["search"]["beam_width"] == 2
+
+
+@pytest.mark.parametrize(("best", "gain"), [(replace(STORED, beam_width=2), 0.9), (STORED, 1.1)])
+def test_the_command_writes_nothing_where_nothing_is_gained(
+    best: SearchConfig,
+    gain: float,
+    folder: Path,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "tune_search", finding(best, gain=gain))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    tune(str(folder), data, width=[2], write=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert "nothing was written" in capsys.readouterr().out
 
 
 def test_a_split_that_is_not_there_is_a_mistake(data: Path) -> None:

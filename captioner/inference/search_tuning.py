@@ -64,9 +64,14 @@ class Tuning:
     """With the settings stored with the model."""
     widths: tuple[WidthTried, ...]
     best: SearchConfig
-    """The settings that are best on all pictures."""
+    """The settings that are best on all pictures; those stored with the model if none are better."""
     out_of_fold: Tried
     """What choosing like that is worth on other pictures, the width chosen by folds too."""
+
+    @property
+    def gains(self) -> bool:
+        """Whether choosing gains more than its standard error, which less than that may be nothing but luck."""
+        return self.out_of_fold.gain > self.out_of_fold.gain_error
 
 
 def tune_search(
@@ -79,7 +84,7 @@ def tune_search(
     seed: int = 0,
     done: Callable[[int], None] = lambda searched: None,
 ) -> Tuning:
-    """Try all combinations of these settings; the others stay as they are stored, but for groups and sampling.
+    """Try all combinations of these settings, and those stored; others stay as they are, but for groups and sampling.
 
     Args:
         model: what captions.
@@ -113,7 +118,8 @@ def tune_search(
     judge = _Judge(model, pictures)
     scores = {search: judge.each(captions) for search, captions in said.items()}
     fold = folds(len(pictures.captions), FOLDS, seed=seed)
-    every = [search for settings in tried.values() for search in settings]
+    # What is stored comes first: of equal choices the first is taken.
+    every = [stored, *(search for settings in tried.values() for search in settings if search != stored)]
 
     def told(captions: Sequence[Words]) -> Tried:
         each = judge.each(captions)
