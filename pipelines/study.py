@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 study = typer.Typer(help="Train in several ways under the same conditions, and show what the difference makes.")
 
 _FINISHED = "finished.jsonl"
+_SETTINGS = "settings.json"
+"""What all runs of a study share."""
 _STRETCHES = 20
 """Points of a loss curve."""
 _CAPTIONS = 100
@@ -89,6 +91,7 @@ def cells(
     copied: list[Copied] = []
     try:
         with _Finished(out / _FINISHED) as finished:
+            _keep_settings(out / _SETTINGS, _task(configs[0], data))
             training = _train_all(finished, configs, commands, pictures, data=data, out=out, device=chosen_device)
             for measured in itertools.chain(training, _copy_all(finished, tasks)):
                 if isinstance(measured, Trained):
@@ -116,10 +119,27 @@ def _train_all(
     from captioner.inference.cell_study import Trained
 
     for number, (config, command) in enumerate(zip(configs, commands, strict=True), start=1):
-        task = {"data": str(data), "recipe": asdict(config)}
         learn = partial(_learn, config, pictures, out / _name(config), device)
-        figures = finished.measured(task, learn, name=_name(config), left=len(configs) - number)
+        figures = finished.measured(_task(config, data), learn, name=_name(config), left=len(configs) - number)
         yield Trained(config.decoder.kind, config.decoder.cell, config.training.seed, command, **figures)
+
+
+def _task(config: "Config", data: Path) -> dict[str, Any]:
+    """What the figures of one captioner depend on."""
+    return {"data": str(data.resolve()), "recipe": asdict(config)}
+
+
+def _keep_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write down what a study is of. Raises ConfigError when its folder holds a study of something else."""
+    from captioner.durable import write_whole
+
+    told = json.dumps(settings, indent=2)
+    if path.exists() and path.read_text(encoding="utf-8") != told:
+        raise ConfigError(
+            f"A study goes on with the recipe, --set and --data it began with, but those in {path} differ; give the "
+            "same ones, or choose another --out."
+        )
+    write_whole(path, told)
 
 
 def _copy_all(finished: "_Finished", tasks: "list[CopyTask]") -> "Iterator[Copied]":

@@ -232,7 +232,9 @@ def test_every_row_has_a_command_that_gives_its_figures_again(here: Path, monkey
     assert json.loads(Path("out/results.json").read_text()) == results
 
 
-def test_a_study_that_is_stopped_ends_with_a_code_of_its_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_is_stopped_ends_with_a_code_of_its_own_and_goes_on_as_it_began(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_arguments: object) -> None:
         raise Interrupted("Stopped.")
 
@@ -241,6 +243,13 @@ def test_a_study_that_is_stopped_ends_with_a_code_of_its_own(here: Path, monkeyp
     answer = CliRunner().invoke(module.study, shlex.split("cells recipe.toml --data data --out stopped"))
     assert answer.exit_code == STOPPED
     assert "the same command goes on" in answer.output
+
+    def asked(line: str) -> int:
+        return CliRunner().invoke(module.study, shlex.split(line), catch_exceptions=False).exit_code
+
+    assert asked(f"cells recipe.toml --data {shlex.quote(str(here / 'data'))} --out stopped --seeds 5") == STOPPED
+    with pytest.raises(ConfigError, match="choose another --out"):
+        asked("cells recipe.toml --data data --out stopped --set training.max_steps=3")
 
 
 def test_a_missing_collection_is_told_before_anything_is_made(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
