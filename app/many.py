@@ -208,7 +208,7 @@ def keep_to_teach(lessons: Lessons, batch: Batch | None) -> Generator[str, None,
     try:
         for number in add_to_lessons(batch, lessons, added):
             if time.monotonic() - shown >= _PAUSE:
-                yield f'<p role="status">{number:,} of {batch.done:,} pictures.</p>'
+                yield f'<p role="status">{number:,} of {len(batch.pictures):,} pictures.</p>'
                 shown = time.monotonic()
         yield draw_added(added)
     except CaptionerError as error:

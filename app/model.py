@@ -80,9 +80,7 @@ def model_tab(desk: Desk, model: gr.Dropdown) -> None:
         trigger_mode="always_last",
         **quietly,
     )
-    searched.input(
-        lambda name, text: show(desk, name, text).words, [model, searched], words, trigger_mode="always_last", **quietly
-    )
+    searched.input(partial(show_words, desk), [model, searched], words, trigger_mode="always_last", **quietly)
     gr.api(vocabulary_of(desk), api_name="vocabulary", queue=False)
 
 
@@ -101,6 +99,14 @@ def show(desk: Desk, name: str, searched: str) -> Shown:
         draw_words(captioner.model.vocabulary.counts, searched),
         draw_card(read_card(captioner.folder)),
     )
+
+
+def show_words(desk: Desk, name: str, searched: str) -> str:
+    """Of the words of the model of that name those that hold what is searched for; nothing where it cannot be read."""
+    try:
+        return draw_words(desk.captioner(name).model.vocabulary.counts, searched)
+    except CaptionerError:  # which is shown where the model is named
+        return ""
 
 
 def offered(desk: Desk) -> gr.Dropdown:

@@ -22,7 +22,7 @@ from captioner.text.alt_text import lint_alt_text, mend_alt_text
 from captioner.text.steering import Steering
 
 # What has no meaning for the other way of choosing, and is refused there.
-_OF_BEAM: Final = ("beam_width", "length_exponent", "groups", "diversity")
+_OF_BEAM: Final = ("beam_width", "length_exponent", "consensus", "groups", "diversity")
 _OF_CHANCE: Final = ("temperature", "top_k", "top_p", "seed")
 
 

@@ -89,6 +89,16 @@ def test_what_was_added_is_told_in_a_sentence_and_of_many_faults_a_few(lessons: 
     assert "no longer here" in next(keep_to_teach(lessons, None))
 
 
+def test_while_pictures_are_added_it_tells_how_many_of_all_are_done(
+    lessons: Lessons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.many._PAUSE", 0.0)
+    stopped = Picture("later.png", tmp_path / "later.png")
+    batch = Batch(tmp_path, pictures=[captioned(tmp_path, "hen.png", 1), stopped])
+    told = list(keep_to_teach(lessons, batch))
+    assert ["of 2 pictures" in each for each in told] == [True, True, False]
+
+
 def test_a_damaged_collection_is_a_sentence(lessons: Lessons, tmp_path: Path) -> None:
     lessons.folder.mkdir(parents=True)
     (lessons.folder / "metadata.jsonl").write_text("{")

@@ -10,7 +10,7 @@ import pytest
 import captioner.pretrained
 from app.desk import Desk
 from app.home import Home
-from app.model import Shown, model_choice, read_card, show, vocabulary_of
+from app.model import Shown, model_choice, read_card, show, show_words, vocabulary_of
 from app.model_drawing import MOST_WORDS, draw_attention_figures, draw_card, draw_confidence_figures, draw_words
 from app.models import Models, name_models
 from captioner.errors import CheckpointError
@@ -90,6 +90,8 @@ def test_everything_that_is_shown_is_that_of_the_chosen_model(
     (installed["mine"] / "README.md").write_text("# Mine\n\nOf my garden.")
     with Desk(Models(installed)) as desk:
         shown, other = show(desk, "mine", "chil"), show(desk, "dogs", "")
+        assert show_words(desk, "mine", "chil") == shown.words
+        assert show_words(desk, "nobody's", "") == ""
         assert show(desk, "nobody's", "") == Shown(show(desk, "nobody's", "").identity)
     assert "<h2>mine" in shown.identity
     assert "Of my garden." in shown.card

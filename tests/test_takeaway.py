@@ -133,7 +133,7 @@ def test_the_explanation_taken_along_is_what_the_command_writes(
 def test_only_what_differs_from_what_is_stored_is_an_option() -> None:
     assert options(STORED, STORED, Steering()) == []
     assert options(STORED, replace(STORED, max_length=9, top_p=0.5), Steering()) == ["--max-length=9"]
-    drawn = replace(STORED, method="sample", top_p=0.5, beam_width=2)
+    drawn = replace(STORED, method="sample", top_p=0.5, beam_width=2, consensus=5.0)
     assert options(STORED, drawn, Steering()) == ["--top-p=0.5", "--seed=0"]
     assert options(drawn, replace(drawn, method="beam"), Steering()) == ["--beam-width=2"]
 
