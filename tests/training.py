@@ -63,7 +63,7 @@ def train(
 
 def losses(events: list[Event]) -> list[float]:
     """What every step told; in a self-critical run its reward."""
-    return [event.reward or event.loss for event in events if isinstance(event, StepDone)]
+    return [event.loss if event.reward is None else event.reward for event in events if isinstance(event, StepDone)]
 
 
 def evaluations(events: list[Event]) -> list[Evaluated]:
