@@ -16,6 +16,8 @@ if (element.closest("#sentence")) {
   element.addEventListener("pointerleave", () => show(chosen()));
   // Gradio pastes by its button only.
   document.addEventListener("paste", event => {
+    // Spreadsheets copy text as a picture too: whoever writes means the text.
+    if (event.target.matches(":read-write") && event.clipboardData.types.includes("text/plain")) return;
     const picture = [...event.clipboardData.files].find(file => file.type.startsWith("image/"));
     const input = document.querySelector("#picture input[type=file]");
     if (!picture || !input || !element.offsetParent) return;

@@ -258,6 +258,9 @@ _COPY_MEADOW = """async () => {
   const picture = await new Promise(done => canvas.toBlob(done, "image/png"));
   await navigator.clipboard.write([new ClipboardItem({"image/png": picture})]);
 }"""
+_COPY_AS_A_SPREADSHEET_DOES = _COPY_MEADOW.replace(
+    '{"image/png": picture}', '{"image/png": picture, "text/plain": "zebra"}'
+)
 
 
 def test_a_picture_is_pasted_by_keys_in_place_of_another_and_by_the_button(
@@ -269,6 +272,14 @@ def test_a_picture_is_pasted_by_keys_in_place_of_another_and_by_the_button(
     shown = page.locator("#picture img")
     try_sample(page)
     expect(shown).to_have_attribute("src", re.compile(r"/lion\.jpg$"))
+    page.get_by_role("button", name="Steer the sentence").click()
+    forbidden = page.get_by_label("Must not say")
+    forbidden.focus()
+    page.evaluate(_COPY_AS_A_SPREADSHEET_DOES)
+    page.keyboard.press("Control+v")
+    expect(forbidden).to_have_value("zebra")
+    expect(shown).to_have_attribute("src", re.compile(r"/lion\.jpg$"))
+    forbidden.fill("")
     page.evaluate(_COPY_MEADOW)
     page.keyboard.press("Control+v")
     expect(shown).to_have_attribute("src", re.compile(r"/image\.png$"))
