@@ -38,6 +38,8 @@ class Section(StrEnum):
 
 _ON_PYTORCH = (Section.SEARCH, Section.LIMITS, Section.GROWTH, Section.TRAINING)
 """What cannot be measured of an exported model."""
+_BESIDE_TEXTBOOK = (Section.SEARCH, Section.TRAINING)
+"""What can be measured only of a decoder that has a textbook one."""
 FILE, PLOT = "benchmark.json", "benchmark.svg"
 _PICTURES = 128
 """Photographs written, as many as the section that wants most of them."""
@@ -89,13 +91,28 @@ def _chosen(asked: Sequence[Section], model: str | None) -> Sequence[Section]:
     """The sections asked for, if this model can be measured in them."""
     if model is None:
         return asked
+    from captioner.model.checkpoint import load_checkpoint
     from captioner.model.hub import find_model
     from captioner.model.onnx_model import is_exported
 
-    if is_exported(find_model(model).folder) and any(section in _ON_PYTORCH for section in asked):
-        possible = " ".join(f"--only {section}" for section in Section if section not in _ON_PYTORCH)
-        raise ConfigError(f"Of an exported model only some sections can be measured; ask for them: {possible}.")
+    folder = find_model(model).folder
+    if is_exported(folder):
+        _refuse(asked, _ON_PYTORCH, "Of an exported model only some sections can be measured")
+    elif any(section in _BESIDE_TEXTBOOK for section in asked):
+        from .benchmarks.textbook import check_kind
+
+        try:
+            check_kind(load_checkpoint(folder).config.decoder)
+        except ConfigError as error:
+            _refuse(asked, _BESIDE_TEXTBOOK, str(error).removesuffix("."))
     return asked
+
+
+def _refuse(asked: Sequence[Section], impossible: Sequence[Section], why: str) -> None:
+    """Raises ConfigError where a section is asked for that cannot be measured."""
+    if any(section in impossible for section in asked):
+        possible = " ".join(f"--only {section}" for section in Section if section not in impossible)
+        raise ConfigError(f"{why}; ask for what can be measured: {possible}.")
 
 
 def _plan(folder: Path, *, model: str | None, rounds: int, threads: int | None, data: Path | None) -> Plan:
@@ -150,6 +167,8 @@ def _machine(plan: Plan) -> dict[str, Any]:
     """What was measured on, and how busy it was."""
     from importlib.metadata import version
 
+    from captioner.data.samples import sample_pictures
+
     return {
         "python": platform.python_version(),
         "torch": version("torch"),
@@ -157,6 +176,7 @@ def _machine(plan: Plan) -> dict[str, Any]:
         "machine": platform.machine(),
         "threads": plan.threads,
         "rounds": plan.rounds,
+        "pictures": f"{len(sample_pictures())} photographs cut differently, {len(plan.pictures)} in all",
         "load before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else 0.0,
     }
 

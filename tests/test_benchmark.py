@@ -9,11 +9,17 @@ from xml.etree import ElementTree
 import pytest
 
 from captioner.errors import CaptionerError, ConfigError, DataError
-from pipelines.benchmark import Section, benchmark
+from captioner.inference.captioner import Captioner
+from captioner.model.captioning import CaptioningModel
+from captioner.model.checkpoint import save_checkpoint
+from captioner.text.vocabulary import Vocabulary
+from pipelines.benchmark import Section, _chosen, benchmark
 from pipelines.benchmarks.contestant import Contestant
-from pipelines.benchmarks.figures import Figure, exponent, figure, paired, take_turns
-from pipelines.benchmarks.latency import _percentile
+from pipelines.benchmarks.figures import Figure, exponent, figure, paired, percentile, take_turns, worst
+from pipelines.benchmarks.latency import _joules
 from pipelines.benchmarks.plot import draw
+from pipelines.benchmarks.search_options import _rules
+from tests.conftest import tiny_model
 
 
 def test_a_section_alone_is_told_and_kept(
@@ -45,6 +51,41 @@ def test_an_exported_model_is_refused_where_it_cannot_be_measured(tmp_path: Path
     (tmp_path / "onnx.json").touch()
     with pytest.raises(ConfigError, match="--only peers --only stages --only latency --only search_options"):
         benchmark(str(tmp_path), only=[Section.SEARCH], rounds=1, threads=1, data=None, out=None)
+
+
+def test_a_decoder_without_a_textbook_is_refused_at_once(tmp_path: Path) -> None:
+    save_checkpoint(tiny_model(cell="gru"), tmp_path / "gru")
+    with pytest.raises(ConfigError, match=r"this model has attend, gru, .* --only peers --only limits --only stages"):
+        benchmark(str(tmp_path / "gru"), only=None, rounds=1, threads=1, data=None, out=None)
+    assert _chosen([Section.PEERS], str(tmp_path / "gru")) == [Section.PEERS]
+
+
+def test_every_rule_is_timed_or_told_to_be_left_out(model: CaptioningModel) -> None:
+    """The tiny model knows grass, but no ball, and too few words to forbid 200."""
+    assert set(_rules(Captioner(model)).values()) == {None}
+    words = ["two", "dogs", "grass", "ball", "in", "front", "of", "the"]  # but no snow
+    vocabulary = Vocabulary([(word, 1) for word in [*words, *map("word{}".format, range(300))]])
+    rules = _rules(Captioner(CaptioningModel(model.encoder, model.decoder, vocabulary, model.config)))
+    assert [name for name, rule in rules.items() if rule is None] == ["a phrase of 3 words required"]
+    forbidden = rules["200 words forbidden"]
+    assert forbidden is not None
+    assert len(forbidden.forbidden) == 200
+
+
+def test_one_wrong_round_is_the_worst_of_them_all() -> None:
+    assert not worst("right", [1.0, 0.5, 1.0], at_least=1.0).met
+    assert worst("right", [1.0, 1.0], at_least=1.0).met
+
+
+def test_energy_is_that_of_whole_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.benchmarks.latency._COUNTERS", tmp_path)
+    assert _joules() is None
+    for number, (name, counted) in enumerate([("package-0", 3_000_000), ("psys", 9_000_000), ("package-1", 500_000)]):
+        folder = tmp_path / f"intel-rapl:{number}"
+        folder.mkdir()
+        (folder / "name").write_text(f"{name}\n")
+        (folder / "energy_uj").write_text(f"{counted}\n")
+    assert _joules() == 3.5
 
 
 def test_more_threads_than_processors_are_refused() -> None:
@@ -85,8 +126,8 @@ def test_the_exponent_is_that_of_the_larger_sizes() -> None:
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
-    assert _percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.0
-    assert _percentile(list(map(float, range(1, 21))), 95) == 19.0
+    assert percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.0
+    assert percentile(list(map(float, range(1, 21))), 95) == 19.0
 
 
 def test_the_plot_shows_ratios_with_their_bars_and_growth_with_its_exponent() -> None:

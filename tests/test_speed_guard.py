@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captioner.config import Config, EncoderConfig, SearchConfig
 from captioner.model.captioning import CaptioningModel, build_model
+from captioner.model.packing import PackedWeight
 from captioner.text.vocabulary import Vocabulary
 from pipelines.benchmarks.textbook import Textbook
 
@@ -25,7 +26,9 @@ SEARCH = SearchConfig(beam_width=5, min_length=6, max_length=6)
 def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # random weights make numbers so small that processors turn slow
     yield
+    torch.set_flush_denormal(False)
     torch.set_num_threads(threads)
 
 
@@ -59,6 +62,8 @@ def ratio(model: CaptioningModel, features: Tensor) -> float:
 def test_the_search_is_as_many_times_as_fast_as_the_textbook_as_it_was(
     full_size: CaptioningModel, pictures: int
 ) -> None:
+    if not isinstance(full_size.decoder.embedding.weight, PackedWeight):
+        pytest.skip("the ratios were recorded where oneDNN packs the weights, and this PyTorch does not")
     features = torch.rand(pictures, 49, full_size.encoder.feature_size)
     least = 0.7 * RECORDED[pictures]
     measured = ratio(full_size, features)

@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple, Self
 
@@ -37,13 +38,14 @@ class Contestant:
     def __init__(self, task: str, *, threads: int, **settings: Any) -> None:
         """Returns when the task is ready. Raises CaptionerError with its sentence when it cannot be."""
         self._task = task
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"captioner.{__name__.removeprefix('captioner.')}", task, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=held(threads),
-            text=True,
-        )
+        with on_processors(threads):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"captioner.{__name__.removeprefix('captioner.')}", task, str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=held(threads),
+                text=True,
+            )
         try:
             self._ask(settings)
         except BaseException:
@@ -94,13 +96,25 @@ def held(threads: int) -> dict[str, str]:
     }
 
 
+@contextmanager
+def on_processors(threads: int) -> Iterator[None]:
+    """Programs started in here are held to the first so many processors that this one may use, where Linux runs."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(ours)[:threads])  # of this thread, and what it starts inherits it
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)
+
+
 def _serve(task: str, threads: int) -> None:
     """The child's end: one line of JSON in, one out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no reply
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     import torch
 
     torch.set_num_threads(threads)

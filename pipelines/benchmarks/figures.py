@@ -32,7 +32,7 @@ class Figure:
 
     name: str
     value: float | None
-    """The median over the rounds; None where it cannot be measured here, as `note` says."""
+    """The median over the rounds if nothing else is said; None where it cannot be measured here, as `note` says."""
     unit: str
     low: float | None = None
     high: float | None = None
@@ -81,6 +81,16 @@ def figure(
     """The median of one value per round, with the least and the greatest."""
     middle = statistics.median(values)
     return Figure(name, middle, unit, min(values), max(values), at_least=at_least, at_most=at_most, note=note)
+
+
+def worst(name: str, shares: Sequence[float], *, at_least: float, note: str = "") -> Figure:
+    """The least share of the rounds, for what every one of them must reach."""
+    return Figure(name, min(shares), "share", min(shares), max(shares), at_least=at_least, note=note)
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The smallest value that so many percent do not exceed."""
+    return sorted(values)[-(-len(values) * percent // 100) - 1]
 
 
 def paired(slower: Sequence[float], faster: Sequence[float]) -> list[float]:

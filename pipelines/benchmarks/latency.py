@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from captioner.errors import CaptionerError
 
-from .contestant import Contestant, held
-from .figures import Figure, Plan, figure, paired, take_turns
+from .contestant import Contestant, held, on_processors
+from .figures import Figure, Plan, figure, paired, percentile, take_turns
 
 PICTURES = 32
 _CAPTION = "from captioner.cli import main; main()"
@@ -53,14 +53,16 @@ def _one_picture(plan: Plan) -> list[Figure]:
             before = _joules()
             seconds = contestant.lap().answer
             after = _joules()
-            return None if before is None or after is None else after - before, seconds
+            if before is None or after is None or after < before:  # the counter began anew
+                return None, seconds
+            return after - before, seconds
 
         laps = take_turns(
             {"file to caption": partial(energy_and_seconds, whole), "CNN alone": partial(energy_and_seconds, encoder)},
             plan.rounds,
         )
-    middle = {name: [_percentile(seconds, 50) for _, seconds in each] for name, each in laps.items()}
-    worst = {name: [_percentile(seconds, 95) for _, seconds in each] for name, each in laps.items()}
+    middle = {name: [percentile(seconds, 50) for _, seconds in each] for name, each in laps.items()}
+    worst = {name: [percentile(seconds, 95) for _, seconds in each] for name, each in laps.items()}
     ratio = paired(middle["file to caption"], middle["CNN alone"])
     joules = [energy / PICTURES for energy, _ in laps["file to caption"] if energy is not None]
     return [
@@ -71,7 +73,7 @@ def _one_picture(plan: Plan) -> list[Figure]:
             for percentile, seconds in (("p50", middle), ("p95", worst))
         ),
         figure("energy of one picture", joules, "J", note="the whole processor")
-        if len(joules) == plan.rounds
+        if joules
         else Figure("energy of one picture", None, "J", note="not readable here"),
     ]
 
@@ -159,7 +161,9 @@ def _cold_start(plan: Plan, weights: Sequence[Path]) -> list[Figure]:
 def _run(command: Sequence[str], *, threads: int) -> _Ended:
     """Run a program to its end. Raises CaptionerError when it fails."""
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=held(threads)) as running:
+    with on_processors(threads):
+        program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=held(threads))
+    with program as running:
         assert running.stdout is not None
         printed = running.stdout.read()
         _, status, used = os.wait4(running.pid, 0)
@@ -190,14 +194,15 @@ def _weights(model: str | None) -> list[Path]:
 
 
 def _joules() -> float | None:
-    """What all processors have used since some moment; None where it cannot be read."""
+    """What all processors have used since some moment; None where it cannot be read.
+
+    Of the counters only those of whole processors ("package-0"): the whole machine's ("psys") counts the same again.
+    """
     try:
-        counters = [(path / "energy_uj").read_text() for path in _COUNTERS.glob("intel-rapl:?")]
+        packages = [
+            path for path in _COUNTERS.glob("intel-rapl:?") if (path / "name").read_text().startswith("package")
+        ]
+        counters = [int((path / "energy_uj").read_text()) for path in packages]
     except OSError:
         return None
-    return sum(map(int, counters)) / 1e6 if counters else None
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent do not exceed."""
-    return sorted(values)[-(-len(values) * percent // 100) - 1]
+    return sum(counters) / 1e6 if counters else None

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .contestant import Contestant
-from .figures import Figure, Plan, figure, paired, take_turns
+from .figures import Figure, Plan, figure, paired, take_turns, worst
 
 PICTURES = 64
 """Captioned by us in a lap; the peers take seconds for each, and get 2 or 8 of them."""
@@ -26,8 +26,10 @@ class _Timed(NamedTuple):
 
     seconds: dict[str, list[float]]
     """For a picture, by who captioned it and how many at a time."""
-    right: list[float]
-    """Shares of captions that were as they must be: ours those given untimed, the peers' of the asked length."""
+    same: list[float]
+    """Shares of our captions that were those given untimed."""
+    whole: list[float]
+    """Shares of the peers' captions that had the asked length."""
     weights: dict[str, str]
     tokens: int
     """Said by the peers about each picture: as many as we say words, and the end."""
@@ -42,10 +44,11 @@ def measure(plan: Plan) -> list[Figure]:
         best = min(ratios, key=lambda size: statistics.median(ratios[size]))
         note = f"{timed.weights[name]}, {best} at a time"
         figures.append(figure(f"{name} / Captioner", ratios[best], "times", at_least=bar, note=note))
-    told = f"peers say {timed.tokens} tokens"
-    figures.append(figure("captions as they must be", timed.right, "share", at_least=1.0, note=told))
-    return figures + [
-        figure(name, [1000 * each for each in seconds], "ms a picture") for name, seconds in timed.seconds.items()
+    return [
+        *figures,
+        worst("our captions as untimed", timed.same, at_least=1.0, note="the worst round"),
+        worst("peers' captions as long as asked", timed.whole, at_least=1.0, note=f"{timed.tokens} tokens"),
+        *(figure(name, [1000 * each for each in seconds], "ms a picture") for name, seconds in timed.seconds.items()),
     ]
 
 
@@ -59,8 +62,10 @@ def _time(plan: Plan) -> _Timed:
             name: opened.enter_context(Contestant(f"peers:{task}", threads=plan.threads, tokens=tokens))
             for name, (task, _) in PEERS.items()
         }
+        most = max(SIZES)  # the largest batch warms a peer up for all
         weights = {
-            name: peer.lap(pictures=plan.pictures[:1], batch_size=1).answer["weights"] for name, peer in peers.items()
+            name: peer.lap(pictures=plan.pictures[:most], batch_size=most).answer["weights"]
+            for name, peer in peers.items()
         }
 
         def captions_of_ours() -> tuple[float, float]:
@@ -77,7 +82,9 @@ def _time(plan: Plan) -> _Timed:
             laps |= {_at_a_time(name, size): partial(captions_of, peer, size) for size in SIZES}
         answers = take_turns(laps, plan.rounds, warm=laps)
     seconds = {name: [each for each, _ in answer] for name, answer in answers.items()}
-    return _Timed(seconds, [share for answer in answers.values() for _, share in answer], weights, tokens)
+    shares = {name: [share for _, share in answer] for name, answer in answers.items()}
+    same = shares.pop("ours")
+    return _Timed(seconds, same, [share for of_peer in shares.values() for share in of_peer], weights, tokens)
 
 
 def _at_a_time(name: str, size: int) -> str:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from .contestant import Contestant, Lap
-from .figures import Figure, Plan, figure, paired, take_turns
+from .figures import Figure, Plan, figure, paired, take_turns, worst
 
 PICTURES = 8
 BARS = {8: 12.0, 1: 5.0}
@@ -32,7 +32,12 @@ def measure(plan: Plan) -> list[Figure]:
             figure(f"textbook / {_ours(size)}", paired(textbooks, seconds[_ours(size)]), "times", at_least=bar)
             for size, bar in BARS.items()
         ),
-        figure("the same captions", [_same(each) for each in zip(*laps.values(), strict=True)], "share", at_least=1.0),
+        worst(
+            "the same captions",
+            [_same(each) for each in zip(*laps.values(), strict=True)],
+            at_least=1.0,
+            note="the worst round",
+        ),
         *(figure(name, [1000 * each / PICTURES for each in times], "ms a picture") for name, times in seconds.items()),
     ]
 

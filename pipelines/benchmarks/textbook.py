@@ -26,18 +26,22 @@ Carried = tuple[Tensor, Tensor, Tensor]
 """Hidden state, memory and context, each (rows, hidden)."""
 
 
+def check_kind(config: DecoderConfig) -> None:
+    """Raises ConfigError for a decoder that has no textbook one beside it."""
+    if (config.kind, config.cell, config.attention, config.sentinel) != ("attend", "lstm", "dot", True):
+        raise ConfigError(
+            "The textbook decoder is written for attend, lstm, dot and a sentinel, but this model has "
+            f"{config.kind}, {config.cell}, {config.attention} and {'a' if config.sentinel else 'no'} sentinel."
+        )
+
+
 class Textbook(nn.Module):
     """The decoder; all its tensors have one row per caption."""
 
     def __init__(self, weights: Mapping[str, Tensor], config: DecoderConfig) -> None:
         """`weights` are those of an `Attend` by their names. Raises ConfigError for other decoders."""
         super().__init__()
-        if (config.kind, config.cell, config.attention, config.sentinel) != ("attend", "lstm", "dot", True):
-            raise ConfigError(
-                "The textbook decoder is written for attend, lstm, dot and a sentinel, but this model has "
-                f"{config.kind}, {config.cell}, {config.attention} and sentinel {config.sentinel}; choose another "
-                "--model, or leave out the sections search and training."
-            )
+        check_kind(config)
 
         def linear(name: str) -> nn.Linear:
             return _linear(weights[f"{name}.weight"], weights.get(f"{name}.bias"))

@@ -24,6 +24,31 @@ _COLLECTION = 1000
 
 def measure(plan: Plan) -> list[Figure]:
     """Words learnt a second, forward and backward, from the same features and the same captions."""
+    laps, facts = _time(plan)
+    rates = {name: [lap.answer / lap.seconds for lap in each] for name, each in laps.items()}
+    note = "captions of the drawn collection" if plan.data is None else f"captions of {plan.data.name}"
+    trained = "bf16" if facts["bf16"] else "fp32"
+    padding = Figure("padding in our batches", facts["ours"], "share", note=f"{facts['shuffled']:.3f} without sorting")
+
+    def beside(name: str, other: str) -> list[float]:
+        return paired(rates[name], rates[other])
+
+    return [
+        figure("fp32 / textbook decoder", beside("fp32", "textbook"), "times", at_least=3.0, note=note),
+        figure(f"as it is trained, {trained} / textbook in fp32", beside("as it is trained", "textbook"), "times"),
+        figure("fp32 / bare nn.LSTM", beside("fp32", "bare"), "times"),
+        figure("our LSTM cell / nn.LSTM", paired(*map(_seconds, (laps["our cell"], laps["nn.LSTM"]))), "times as long"),
+        figure(f"as it is trained, {trained}", rates["as it is trained"], "words/s"),
+        figure("fp32", rates["fp32"], "words/s"),
+        figure("self-critical", rates["self-critical"], "words/s", note="drawn words"),
+        figure("textbook decoder", rates["textbook"], "words/s"),
+        figure("bare nn.LSTM", rates["bare"], "words/s"),
+        padding,
+    ]
+
+
+def _time(plan: Plan) -> tuple[dict[str, list[Lap]], dict[str, float]]:
+    """The laps of all that learn, and what is to be known of ours."""
     with ExitStack() as opened:
 
         def enter(task: str) -> Contestant:
@@ -35,7 +60,7 @@ def measure(plan: Plan) -> list[Figure]:
             return opened.enter_context(Contestant(f"training:{task}", threads=plan.threads, **settings))
 
         ours, textbook, bare = enter("ours"), enter("textbook"), enter("bare_lstm")
-        waste = ours.lap(what="padding").answer
+        facts = ours.lap(what="facts").answer
         turns: dict[str, Callable[[], Lap]] = {
             "as it is trained": partial(ours.lap, what="cross_entropy"),
             "fp32": partial(ours.lap, what="cross_entropy", bf16=False),
@@ -45,28 +70,7 @@ def measure(plan: Plan) -> list[Figure]:
             "our cell": partial(bare.lap, what="our cell"),
             "nn.LSTM": partial(bare.lap, what="nn.LSTM"),
         }
-        laps = take_turns(turns, plan.rounds, warm=("textbook",))  # it has computed its loss once already
-    rates = {name: [lap.answer / lap.seconds for lap in each] for name, each in laps.items()}
-    note = "captions of the drawn collection" if plan.data is None else f"captions of {plan.data.name}"
-    return [
-        figure(
-            "cross-entropy / textbook decoder",
-            paired(rates["as it is trained"], rates["textbook"]),
-            "times",
-            at_least=3.0,
-            note=note,
-        ),
-        figure("cross-entropy in fp32 / textbook decoder", paired(rates["fp32"], rates["textbook"]), "times"),
-        figure("cross-entropy in fp32 / bare nn.LSTM", paired(rates["fp32"], rates["bare"]), "times"),
-        figure(
-            "our LSTM cell / nn.LSTM", paired(_seconds(laps["our cell"]), _seconds(laps["nn.LSTM"])), "times as long"
-        ),
-        figure("cross-entropy", rates["as it is trained"], "words/s"),
-        figure("self-critical", rates["self-critical"], "words/s", note="drawn words"),
-        figure("textbook decoder", rates["textbook"], "words/s"),
-        figure("bare nn.LSTM", rates["bare"], "words/s"),
-        Figure("padding in our batches", waste["ours"], "share", note=f"{waste['shuffled']:.3f} without sorting"),
-    ]
+        return take_turns(turns, plan.rounds), facts
 
 
 def _seconds(laps: Sequence[Lap]) -> list[float]:
@@ -76,7 +80,7 @@ def _seconds(laps: Sequence[Lap]) -> list[float]:
 def ours(model: str | None, pictures: Sequence[str], data: str | None) -> Callable[..., Any]:
     """A lap learns from one batch as `captioner train` does, without the descent, and tells how many words it learnt.
 
-    Or it tells the share of padding in a whole epoch, in our batches and in shuffled ones.
+    Or it tells whether it is trained in bf16, and the share of padding in an epoch's batches, ours and shuffled ones.
     """
     import torch
 
@@ -102,8 +106,8 @@ def ours(model: str | None, pictures: Sequence[str], data: str | None) -> Callab
     narrow = uses_bf16(TrainingConfig(), torch.device("cpu"))
 
     def lap(what: str, bf16: bool = narrow) -> Any:
-        if what == "padding":
-            return _padding(captioner, texts)
+        if what == "facts":
+            return {"bf16": float(narrow), **_padding(captioner, texts)}
         noise.place(step=0, first=0, pictures=len(features))
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss: Loss
