@@ -71,13 +71,15 @@ def demo(
         from .desk import Desk, share_processors
         from .interface import build_page, launch
         from .models import Models, name_models
+        from .uploads import uploads_here
 
         share_processors()
         limits = PUBLIC if public else OWN
         kept = None if public else Home(home or default_home())
         with Desk(Models(name_models(model or [], kept), device=device), waiting=limits.waiting) as desk:
-            page = build_page(desk, limits, kept)
-            served = launch(page, desk, host=host, port=port, login=login, limits=limits, mcp=mcp)
+            stored = uploads_here(limits)
+            page = build_page(desk, stored, kept)
+            served = launch(page, desk, host=host, port=port, login=login, uploads=stored, mcp=mcp)
             print(f"The page is at {served.address} (Ctrl-C ends it).", flush=True)
             while not asked_to_stop():
                 time.sleep(0.1)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import gradio as gr
 from gradio import processing_utils
-from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 import captioner
@@ -22,11 +21,11 @@ from .desk import Desk
 from .door import Door
 from .home import Home
 from .lessons import Lessons
-from .limits import OWN, Limits
+from .limits import OWN
 from .many import many_tab
 from .model import model_choice, model_tab, offered
 from .teach import teach_tab
-from .uploads import Uploads, gradio_keeps
+from .uploads import Uploads, gradio_keeps, uploads_here
 
 _SESSIONS = 128
 # Gradio's function that does.
@@ -53,8 +52,13 @@ _THEME = gr.themes.Base(
 _QUEUE_LOOKS = 0.01
 
 
-def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr.Blocks:
-    """The page, not yet served; it can be taught where the limits allow that and it has a home."""
+def build_page(desk: Desk, uploads: Uploads | None = None, home: Home | None = None) -> gr.Blocks:
+    """The page, not yet served; it can be taught where the limits of the uploads allow that and it has a home.
+
+    Without `uploads` they are those for oneself, in Gradio's folder.
+    """
+    uploads = uploads or uploads_here(OWN)
+    limits = uploads.limits
     kept = gradio_keeps(limits)
     home = home if limits.teaching else None
     # Looked for often, so that none is kept much longer than said.
@@ -69,7 +73,7 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
             with gr.Tab("Caption", id="caption", elem_id="caption-page"):
                 caption_tab(desk, model, limits)
             with gr.Tab("Many pictures", id="many", elem_id="many-page"):
-                many_tab(desk, model, limits, Lessons(home.collection) if home else None)
+                many_tab(desk, model, uploads, Lessons(home.collection) if home else None)
             if home is not None:
                 with gr.Tab("Teach", id="teach", elem_id="teach-page") as teach:
                     teach_tab(desk, model, home, page, teach)
@@ -77,7 +81,8 @@ def build_page(desk: Desk, limits: Limits = OWN, home: Home | None = None) -> gr
                 model_tab(desk, model)
         gr.HTML(
             "<footer>Pictures stay on the machine that serves this page, and are deleted within "
-            f"{limits.kept_seconds // 60} minutes{', but for those kept to teach' if home else ''}. "
+            f"{limits.kept_seconds // 60} minutes, what is made of them as long after it was made"
+            f"{'; but those kept to teach stay' if home else ''}. "
             f"The model can be wrong: check what matters. Captioner&nbsp;{escape(captioner.__version__)}</footer>",
             elem_id="footing",
         )
@@ -112,7 +117,7 @@ def launch(
     host: str,
     port: int | None,
     login: tuple[str, str] | None,
-    limits: Limits = OWN,
+    uploads: Uploads | None = None,
     mcp: bool = False,
 ) -> Served:
     """Serve the page in the background; `port` None takes the first free one from 7860.
@@ -125,7 +130,8 @@ def launch(
             f"Gradio must have {_FETCHES}, which this page replaces so that no address is fetched, but Gradio "
             f"{gr.__version__} has none; install one with which Captioner was tried: pip install 'gradio>=6.22,<7'."
         )
-    uploads = Uploads(Path(get_upload_folder()), limits)
+    uploads = uploads or uploads_here(OWN)
+    limits = uploads.limits
     door = Door(uploads, limits, login=login is not None)
     # Gradio would fetch whatever public address stands where a file should.
     setattr(processing_utils, _FETCHES, uploads.find)

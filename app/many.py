@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from captioner.errors import CaptionerError
 
 from .desk import Asked, Desk
 from .lessons import Lessons
-from .limits import Limits
 from .many_batch import Batch
 from .many_downloads import KINDS, write_download
 from .many_drawing import (
@@ -60,11 +58,12 @@ _PAUSE: Final = 0.3
 _PAUSE_PER_PICTURE: Final = 0.001
 
 
-def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits, lessons: Lessons | None) -> None:
+def many_tab(desk: Desk, model: gr.Dropdown, stored: Uploads, lessons: Lessons | None) -> None:
     """Lay out the components and say what happens when pictures come; `model` says who captions them.
 
-    They can be added to `lessons`, where there are any.
+    They lie in `stored`, and can be added to `lessons`, where there are any.
     """
+    limits = stored.limits
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     batch = gr.State(delete_callback=_discard)
     with gr.Column(elem_id="many-tab"):
@@ -105,7 +104,7 @@ def many_tab(desk: Desk, model: gr.Dropdown, limits: Limits, lessons: Lessons | 
         "concurrency_limit": _RUNS_AT_A_TIME,
         **private,
     }
-    came = files.upload(partial(take_uploads, limits), [batch, files], [files, sentences, *shown], **private)
+    came = files.upload(partial(take_uploads, stored), [batch, files], [files, sentences, *shown], **private)
     came.then(**running)
     pressed = go.click(press, batch, [sentences, *shown], queue=False, trigger_mode="multiple", **private)
     pressed.then(**running)
@@ -135,12 +134,11 @@ def _wishes_panel(desk: Desk) -> list[gr.components.Component]:
         ]
 
 
-def take_uploads(limits: Limits, batch: Batch | None, came: list[Upload]) -> tuple[Any, ...]:
+def take_uploads(stored: Uploads, batch: Batch | None, came: list[Upload]) -> tuple[Any, ...]:
     """Add what came to the visitor's pictures, and want their captions."""
     if batch is None:
-        stored = Uploads(Path(get_upload_folder()), limits)
         batch = Batch(stored.folder / "many" / secrets.token_urlsafe(16), stored.room)
-    notes = take(batch, came, limits)
+    notes = take(batch, came, stored.limits)
     batch.wanted = bool(batch.undone(1))
     return None, draw_sentences(notes), *_show(batch, pace(batch))
 

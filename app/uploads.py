@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from .limits import Limits
 
@@ -50,11 +51,17 @@ def uploads(payload: Any) -> list[Upload]:
     return [Upload(Path(file.path), file.orig_name or Path(file.path).name) for file in came]
 
 
+def uploads_here(limits: Limits) -> Uploads:
+    """Those of the page that runs in this process."""
+    return Uploads(Path(get_upload_folder()), limits)
+
+
 class Uploads:
     """Gradio's folder of uploads and of what it copies for display."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.folder = folder.resolve()
+        self.limits = limits
         self._kept = gradio_keeps(limits)
         self._allowed = limits.stored_megabytes * _MEGABYTE
         self._between_sweeps = _BETWEEN_SWEEPS * self._kept
@@ -85,6 +92,8 @@ class Uploads:
         Of what is half there, that half counts twice, and what came twice may, too: then the folder is looked through
         before anybody is turned away. What the page itself put there is counted after some seconds.
         """
+        if length > self._allowed:
+            return False
         now = time.monotonic()
         if now >= self._count_anew or self._counted + self._coming + length > self._allowed:
             self._counted, self._count_anew = self._stored(), now + _SECONDS_COUNTED

@@ -538,16 +538,17 @@ def test_uploads_come_with_the_visitors_names_and_never_by_address() -> None:
         uploads(SimpleNamespace(path=None, orig_name="x", url="http://127.0.0.1/x.jpg"))
 
 
-def test_the_first_pictures_make_a_batch_in_the_folder_of_uploads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: Desk
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, _, batch, *_ = take_uploads(OWN, None, dropped(tmp_path, a__png=png(1)))
-    _, _, same, *_ = take_uploads(OWN, batch, dropped(tmp_path, b__png=png(2)))
+def test_the_first_pictures_make_a_batch_in_the_folder_of_uploads(tmp_path: Path, desk: Desk) -> None:
+    stored = Uploads(tmp_path, replace(OWN, stored_megabytes=1))
+    _, _, batch, *_ = take_uploads(stored, None, dropped(tmp_path, a__png=png(1)))
+    _, _, same, *_ = take_uploads(stored, batch, dropped(tmp_path, b__png=png(2)))
     assert same is batch
     assert batch.folder.is_relative_to(tmp_path)
     assert names(batch) == ["a.png", "b.png"]
     assert batch.wanted
+    room = batch.room()
+    with stored.awaited(100_000):
+        assert batch.room() == room - 100_000  # which somebody else is sending
     assert next(caption(desk, None, "m", "", "", "", 8)) == (gr.skip(),) * 5
 
 

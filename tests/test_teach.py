@@ -26,7 +26,7 @@ from app.limits import PUBLIC
 from app.retraining import LEAST_PICTURES, Outcome, Retraining, Standing
 from app.teach_correcting import Correcting, View
 from app.teach_drawing import draw_kept, draw_new_words, draw_outcome, draw_standing, in_words
-from app.uploads import Upload
+from app.uploads import Upload, uploads_here
 from captioner.errors import ConfigError, DataError, ImageError
 from captioner.inference.captioner import Captioner
 from captioner.inference.teaching import News, Telling, is_at_work, latest
@@ -389,7 +389,7 @@ def test_strangers_cannot_teach(desk: Desk, home: Home, monkeypatch: pytest.Monk
     collections, taught = list[Lessons | None](), list[Home]()
     monkeypatch.setattr("app.interface.many_tab", lambda *given: collections.append(given[-1]))
     monkeypatch.setattr("app.interface.teach_tab", lambda _desk, _model, home, *_: taught.append(home))
-    build_page(desk, PUBLIC, home)
+    build_page(desk, uploads_here(PUBLIC), home)
     build_page(desk)
     assert (collections, taught) == ([None, None], [])
     build_page(desk, home=home)
