@@ -16,9 +16,9 @@ from captioner.text.vocabulary import START
 
 
 def gradient_norms(losses: Sequence[Tensor], first: Tensor) -> Tensor:
-    """The norm of each loss's gradient at `first` (rows, size), where no row has a share in another's loss.
+    """The norm of each loss's gradient at `first` (rows, ..., size), where no row has a share in another's loss.
 
-    Losses are (rows,), one for each time -> norms (time, rows).
+    Losses are (rows,), one for each time -> norms (time, rows, ...).
     """
     return torch.stack([torch.autograd.grad(loss.sum(), first, retain_graph=True)[0].norm(dim=-1) for loss in losses])
 

@@ -59,7 +59,7 @@ class Learner:
         self._noise = Noise(settings.seed)
         self._bf16 = uses_bf16(settings, device)
         # A self-critical loss is near 0, whatever is learnt, and tells nothing by its size.
-        self._exploded = math.inf if reward else _EXPLODED * math.log(len(state.averaged.vocabulary))
+        self._exploded = math.inf if reward is not None else _EXPLODED * math.log(len(state.averaged.vocabulary))
         self.pictures_at_once = settings.pictures_at_once or max(1, -(-settings.pictures_per_batch // processes.count))
         state.current.decoder.dropout = PlacedDropout(state.config.decoder.dropout, self._noise)
         state.current.train()
