@@ -1,7 +1,7 @@
 """How time grows with what grows: an exponent for each, 1 where twice as much takes twice as long."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -11,6 +11,8 @@ from .figures import Figure, Plan, exponent, take_turns
 
 MOST = 1.1
 """No exponent may be greater."""
+TIMES = 5
+"""So often the pictures are captioned to see whether memory grows; the first time does not count."""
 MOST_MEMORY = 20.0
 """MB that 1,000 pictures may add: less than their files would take if they were kept."""
 PICTURES = (16, 32, 64, 128)
@@ -39,18 +41,18 @@ def measure(plan: Plan) -> list[Figure]:
         }
         for name, sizes in SEARCH.items():
             laps |= {(name, size): partial(search.lap, **_arguments({**_USUAL, name: size})) for size in sizes}
-        bulk.lap(count=most)  # the first lap also gives the captions that others are held to
-        before = bulk.lap(count=most).answer["memory"]
+        bulk.lap(count=most)
         answers = take_turns(laps, plan.rounds, warm=[each for each in laps if each[0] == "pictures"])
-    after = max(lap.answer["memory"] for lap in answers["pictures", most])
+    with Contestant("growth:memory", threads=plan.threads, model=plan.model, pictures=plan.pictures) as again:
+        before, after = again.lap(times=TIMES).answer
     seconds = {each: statistics.median(lap.seconds for lap in of_it) for each, of_it in answers.items()}
     figures = [
         exponent(name, [(size, seconds[name, size]) for size in sizes], at_most=MOST)
         for name, sizes in {"pictures": PICTURES, **SEARCH}.items()
     ]
-    captioned = plan.rounds * sum(PICTURES)
+    captioned = (TIMES - 1) * len(plan.pictures)
     more = 1000 * (after - before) / captioned
-    note = f"after {captioned} more, above {before:.0f} MB"
+    note = f"by {captioned}, above {before:.0f} MB"
     return [*figures, Figure("memory for 1,000 pictures", more, "MB more", at_most=MOST_MEMORY, note=note)]
 
 
@@ -93,5 +95,33 @@ def random_search(model: str | None) -> Callable[..., None]:
     def lap(beam_width: int, caption_length: int, vocabulary: int, regions: int, batch_size: int) -> None:
         settings = replace(usual, beam_width=beam_width, min_length=caption_length, max_length=caption_length)
         network(vocabulary).search(features(batch_size, regions), settings)
+
+    return lap
+
+
+def memory(model: str | None, pictures: Sequence[str]) -> Callable[[int], tuple[float, float]]:
+    """A lap captions the pictures so many times in one go; the most memory, in MB, after the first time and all."""
+    import resource
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    from captioner.inference.captioner import Captioner
+
+    from .ours import in_bulk
+
+    batches = in_bulk(Captioner.from_pretrained(model, device="cpu"))
+
+    def lap(times: int) -> tuple[float, float]:
+        done, peaks = 0, []
+        with tempfile.TemporaryDirectory() as folder:
+            copies = [Path(folder, f"{turn}-{number}.jpg") for turn in range(times) for number in range(len(pictures))]
+            for number, copy in enumerate(copies):
+                shutil.copyfile(pictures[number % len(pictures)], copy)
+            for batch in batches(list(map(str, copies))):
+                done += len(batch)
+                if done >= len(pictures):
+                    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return peaks[0], peaks[-1]
 
     return lap

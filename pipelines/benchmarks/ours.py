@@ -2,7 +2,7 @@
 
 import operator
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from captioner.config import SearchConfig
+    from captioner.inference.bulk import Captioned
     from captioner.inference.captioner import Captioner
 
 BATCH = 16
@@ -17,53 +18,54 @@ BATCH = 16
 
 
 def bulk(model: str | None, pictures: Sequence[str]) -> Callable[..., dict[str, Any]]:
-    """Files to written captions, as `captioner caption FOLDER --out` does it.
+    """Files to written captions.
 
-    A lap captions the first `count` pictures and says how many captions are those given untimed, how many words they
-    have on average, and the greatest memory of the process so far in MB.
+    A lap captions the first `count` pictures and says how many captions are those given untimed, and how many words
+    they have on average.
     """
-    import resource
-
-    import torch
-
-    from captioner.data.decoding import Decoders
-    from captioner.data.listing import list_items
-    from captioner.inference.bulk import caption_all
     from captioner.inference.captioner import Captioner
-    from captioner.inference.destinations import OneFile
-    from captioner.inference.records import RecordStyle
 
-    threads = torch.get_num_threads()
     captioner = Captioner.from_pretrained(model, device="cpu")
+    batches = in_bulk(captioner)
     expected: list[str | None] = []
-    describing = captioner.describer()
-    workers = max(1, threads // 2)
-    decoding = Decoders(captioner.model.encoder.preprocessing, workers=workers, ahead=4 * BATCH)
-    torch.set_num_threads(workers)  # half for the CNN and half for the search, which overlap
 
     def lap(count: int) -> dict[str, Any]:
-        said: list[str | None] = []
-        with tempfile.TemporaryDirectory() as folder:
-            place = OneFile(Path(folder, "captions.jsonl"), "jsonl", RecordStyle({}), already_there="fail")
-            batches = caption_all(
-                list_items(list(pictures[:count])),
-                place,
-                decoding=decoding,
-                describing=describing,
-                batch_size=BATCH,
-                filled=True,
-            )
-            said += [captioned.caption.text for batch in batches for captioned in batch]
-            place.close()
+        said = [captioned.caption.text for batch in batches(pictures[:count]) for captioned in batch]
         if len(said) > len(expected):  # untimed: the caller's warm-up is the longest lap
             expected[:] = [caption.text for caption in captioner.caption_each(pictures[:count])]
         return {
             "same": sum(map(operator.eq, said, expected)) / count,
             "words": sum(len(text.split()) for text in said if text) / count,
-            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
 
     return lap
+
+
+def in_bulk(captioner: "Captioner") -> "Callable[[Sequence[str]], Iterator[Sequence[Captioned]]]":
+    """Files to captions as `captioner caption FOLDER --out` does it: gives each batch once it is written."""
+    import torch
+
+    from captioner.data.decoding import Decoders
+    from captioner.data.listing import list_items
+    from captioner.inference.bulk import caption_all
+    from captioner.inference.destinations import OneFile
+    from captioner.inference.records import RecordStyle
+
+    workers = max(1, torch.get_num_threads() // 2)
+    describing = captioner.describer()
+    decoding = Decoders(captioner.model.encoder.preprocessing, workers=workers, ahead=4 * BATCH)
+    torch.set_num_threads(workers)  # half for the CNN and half for the search, which overlap
+
+    def batches(pictures: Sequence[str]) -> "Iterator[Sequence[Captioned]]":
+        with tempfile.TemporaryDirectory() as folder:
+            place = OneFile(Path(folder, "captions.jsonl"), "jsonl", RecordStyle({}), already_there="fail")
+            items = list_items(list(pictures))
+            yield from caption_all(
+                items, place, decoding=decoding, describing=describing, batch_size=BATCH, filled=True
+            )
+            place.close()
+
+    return batches
 
 
 def searching(model: str | None, pictures: Sequence[str]) -> Callable[..., list[list[int]]]:
