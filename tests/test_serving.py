@@ -735,11 +735,12 @@ def test_public_applies_the_stricter_limits_and_leaves_one_s_home_alone(
     copytree(model_folder, tmp_path / "models" / "kept")
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr("app.interface.build_page", build := Mock())
-    monkeypatch.setattr("app.interface.launch", Mock(side_effect=ConfigError("Enough.")))
+    monkeypatch.setattr("app.interface.launch", launched := Mock(side_effect=ConfigError("Enough.")))
     with pytest.raises(ConfigError, match="Enough"):
         demo(model=[str(model_folder)], home=tmp_path, public=public)
-    desk, applied, home = build.call_args.args
-    assert applied is limits
+    desk, uploads, home = build.call_args.args
+    assert uploads.limits is limits
+    assert launched.call_args.kwargs["uploads"] is uploads
     assert list(desk.models) == models
     assert (home is None) == public
 
