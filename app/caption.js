@@ -3,17 +3,26 @@
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-// The word pointed at, else the one chosen, is shown wherever there is something of it.
-const chosen = () => element.querySelector("input:checked")?.value;
+// The chosen word is shown wherever there is something of it.
+const chosen = () =>
+  (document.querySelector("#sentence input:checked") ?? document.querySelector("#sentence input[checked]"))?.value;
 const show = word => document.querySelectorAll("#caption-tab [data-of]").forEach(
   part => part.classList.toggle("shown", part.dataset.of === word));
-const pointed = event => event.target.closest(".word")?.querySelector("input").value;
+// In milliseconds: on its way to a word's alternatives a pointer crosses other words.
+const rest = 100;
 
 if (element.closest("#sentence")) {
   element.setAttribute("aria-live", "polite");
   element.addEventListener("change", () => show(chosen()));
-  element.addEventListener("pointerover", event => event.pointerType === "mouse" && show(pointed(event) ?? chosen()));
-  element.addEventListener("pointerleave", () => show(chosen()));
+  let resting;
+  element.addEventListener("pointerover", event => {
+    clearTimeout(resting);
+    const word = event.pointerType === "mouse" && event.target.closest(".word")?.querySelector("input");
+    if (word) resting = setTimeout(() => { word.checked = true; show(word.value); }, rest);
+  });
+  element.addEventListener("pointerleave", () => clearTimeout(resting));
+  // What is drawn anew shows its own first word, whatever is chosen in the sentence.
+  new MutationObserver(() => show(chosen())).observe(element.closest("#caption-tab"), {childList: true, subtree: true});
   // Gradio pastes by its button only.
   document.addEventListener("paste", event => {
     // Spreadsheets copy text as a picture too: whoever writes means the text.

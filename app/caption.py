@@ -157,11 +157,13 @@ def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes, *, paths
     """
     if picture is None:
         return NO_PICTURE
+    stage = ""
     try:
-        explanation = desk.explain(Path(picture), _asked(desk, model, wishes))
         shown = desk.view(Path(picture))
+        stage = draw_stage(shown, None)  # which stays where the wishes cannot be granted
+        explanation = desk.explain(Path(picture), _asked(desk, model, wishes))
     except CaptionerError as error:
-        return Answer(draw_error(_sentence(error, picture)))
+        return Answer(draw_error(_sentence(error, picture)), stage)
     caption = explanation.caption
     steered = draw_steered() if wishes.steer(desk.captioner(model).search) else ""
     notes_drawn = draw_notes(_notes(desk, model, wishes)) + steered

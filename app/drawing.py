@@ -145,20 +145,25 @@ def first_word(explanation: Explanation) -> int:
     return focus.index(max(focus)) if focus else 0
 
 
-def draw_stage(picture: Image.Image, explanation: Explanation) -> str:
-    """An upright RGB picture, and over it for each word where the model looked."""
+def draw_stage(picture: Image.Image, explanation: Explanation | None) -> str:
+    """An upright RGB picture, and over it for each word, if any is explained, where the model looked."""
     shown = picture.copy()
     shown.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    heats = _draw_heats(explanation) if explanation else ""
+    return (
+        f'<div class="stage" style="--ratio: {shown.width / shown.height:.4f}">'
+        f'<img alt="The picture" src="{_embedded(shown, "JPEG", quality=82)}">{heats}</div>'
+    )
+
+
+def _draw_heats(explanation: Explanation) -> str:
     brightest, first = brightest_attention(explanation.words), first_word(explanation)
     heats = []
     for place, word in enumerate(explanation.words):
         if word.attention is not None:
             overlay = _embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
             heats.append(f'<img class="heat{_shown(place, first)}" data-of="{place}" alt="" src="{overlay}">')
-    return (
-        f'<div class="stage" style="--ratio: {shown.width / shown.height:.4f}">'
-        f'<img alt="The picture" src="{_embedded(shown, "JPEG", quality=82)}">{"".join(heats)}</div>'
-    )
+    return "".join(heats)
 
 
 def draw_words(explanation: Explanation) -> str:

@@ -220,8 +220,9 @@ def test_a_wish_that_cannot_be_granted_is_a_sentence_in_place_of_the_answer(
     captioner: Captioner, picture: Path, wishes: Wishes, sentence: str
 ) -> None:
     shown = answer(desk_of(captioner), "m", str(picture), wishes)
-    assert shown == Answer(shown.sentence)
+    assert shown == Answer(shown.sentence, shown.stage)
     assert sentence in shown.sentence
+    assert shown.stage.count("<img") == 1  # the picture stays, without any light
     with pytest.raises(gr.Error):
         record(desk_of(captioner), str(picture), "m", wishes)
 

@@ -181,11 +181,40 @@ def test_sentence_picture_light_and_word_are_seen_together(visit: Visit) -> None
     under = page.locator("#stage .stage").bounding_box()
     assert under == light.bounding_box()
 
-    page.locator("#sentence .word").first.click()
     page.mouse.move(0, 0)
+    expect(about).to_be_visible()  # so that its alternatives can be reached
+
+    page.locator("#sentence .word").first.click()
     expect(page.locator("#about-0")).to_be_visible()
     expect(about).to_be_hidden()
     expect(light).to_have_css("opacity", "0")
+
+
+def test_the_word_that_is_marked_is_the_word_that_is_explained_after_going_on_from_another(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=DESKTOP)
+    try_sample(page)
+    before = page.locator("#sentence .sentence").inner_text()
+    page.locator("#sentence .word").nth(1).click()
+    place = page.locator("#sentence input:checked").get_attribute("value")
+    page.locator(f"#about-{place} [data-beginning]").first.click()
+    expect(page.locator("#sentence .sentence")).not_to_have_text(before)
+    marked = page.locator("#sentence input:checked")
+    expect(marked).to_have_count(1)
+    expect(page.locator(f"#about-{marked.get_attribute('value')}")).to_be_visible()
+
+
+def test_a_wish_that_cannot_be_granted_leaves_the_picture_to_be_seen(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.open(viewport=DESKTOP)
+    try_sample(page)
+    page.get_by_text("Steer the sentence").click()
+    page.get_by_label("Must say").first.fill("gryphon")
+    page.keyboard.press("Enter")
+    expect(page.locator("#sentence")).to_contain_text("gryphon")
+    expect(page.locator("#stage .stage img").first).to_be_visible()
 
 
 def test_the_sentence_is_selected_as_one_line_of_text(visit: Visit, captioner: Captioner) -> None:

@@ -36,6 +36,9 @@ from app.many_drawing import draw_cards, draw_progress, draw_sentences, tell_pro
 from app.many_intake import take
 from app.many_run import TOGETHER, Pace, run
 from app.uploads import Upload, Uploads, uploads
+from captioner.data.formats.place import Place
+from captioner.data.rows import Row
+from captioner.data.sources import read_rows
 from captioner.inference.caption import Candidate, Caption
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
@@ -372,7 +375,10 @@ def test_a_correction_is_in_every_download_and_only_the_last_of_each_kind_is_kep
     with zipfile.ZipFile(write_download(batch, "Text files").path) as sidecars:
         assert sidecars.read("x.zip/day/a.txt") == b"Two hens.\n"
     with zipfile.ZipFile(write_download(batch, "ImageFolder").path) as folder:
-        assert json.loads(folder.read("metadata.jsonl"))["caption"] == "Two hens."
+        folder.extractall(tmp_path / "to learn from")
+    [learnt] = [row for row in read_rows(Place(tmp_path / "to learn from")) if isinstance(row, Row)]
+    assert learnt.captions == ("Two hens.",)  # and none of the model's own
+    assert json.loads((tmp_path / "to learn from" / "metadata.jsonl").read_text())["edited"] is True
     write_download(batch, "ImageFolder")
     kept = sorted(path.name for path in (batch.folder / "downloads").rglob("*") if path.is_file())
     assert kept == ["captions.csv", "captions.jsonl", "captions.zip", "imagefolder.zip"]

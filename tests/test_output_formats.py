@@ -413,7 +413,7 @@ def test_datasets_loads_an_imagefolder_with_every_captioned_picture_in_one_split
     captioned = [record for record in five + hostile if record["caption"] is not None]
     assert [as_name(row["path"]) for row in rows] == [record["path"] for record in captioned]
     for row, record in zip(rows, captioned, strict=True):
-        assert (row["caption"], row["captions"]) == (record["caption"], [record["caption"], "A dog."])
+        assert (row["caption"], row["candidates"]) == (record["caption"], [record["caption"], "A dog."])
         assert (row["confidence"], row["uncertain"]) == (record["confidence"], record["uncertain"])
         with Image.open(io.BytesIO(read_source(record["path"]))) as original:
             assert row["image"].tobytes() == original.tobytes()

@@ -20,7 +20,7 @@ def draw_reliability_diagram(bins: Sequence[Bin], *, of: str, error: float) -> s
     """The diagram of the bins of `of`, "Words" or "Captions", whose calibration error is `error`."""
     dots = "".join(
         f'<circle class="dot" cx="{SIDE * each.said:.1f}" cy="{SIDE * (1 - each.came):.1f}" r="6">'
-        f"<title>{each.said:.2f} said, {each.came:.2f} came, {each.cases:,} cases</title></circle>"
+        f"<title>{each.said:.2f} said, {each.came:.2f} right, {each.cases:,} cases</title></circle>"
         for each in bins
     )
     ticks = "".join(
@@ -34,5 +34,6 @@ def draw_reliability_diagram(bins: Sequence[Bin], *, of: str, error: float) -> s
         f'<rect class="frame" width="{SIDE}" height="{SIDE}"/>'
         f'<line class="even" x1="0" y1="{SIDE}" x2="{SIDE}" y2="0"/>'
         f"{dots}{ticks}"
-        f'<text x="{SIDE / 2:g}" y="{SIDE + 40}" text-anchor="middle">said</text><text x="8" y="16">came</text></svg>'
+        f'<text x="{SIDE / 2:g}" y="{SIDE + 40}" text-anchor="middle">confidence</text>'
+        '<text x="8" y="16">share that was right</text></svg>'
     )

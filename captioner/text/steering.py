@@ -95,5 +95,5 @@ def _holds(words: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
 
 def _unknown(word: str, vocabulary: Vocabulary) -> str:
     near = difflib.get_close_matches(word, vocabulary.counts, n=3, cutoff=0.8)
-    hint = f"near it: {', '.join(near)}" if near else "`captioner vocabulary` lists all words"
+    hint = f"near it: {', '.join(near)}" if near else "`captioner vocabulary`, or the page's tab Model, lists all words"
     return f"the model does not know this word; {hint}"

@@ -1,6 +1,6 @@
 """Records and their pictures as a folder that `datasets.load_dataset("imagefolder", data_dir=...)` reads.
 
-    metadata.jsonl                                   file_name, path, caption, captions, confidence, uncertain
+    metadata.jsonl                                   file_name, path, caption, candidates, confidence, uncertain, edited
     pictures/000041/000041250-0123456789abcdef.jpg   the record's place in the journal, and the picture's digest
 
 A picture is a hard link to the original where the file system can make one, else a copy. Names are not the originals':
@@ -60,8 +60,10 @@ def _name(number: int, record: Row) -> PurePosixPath:
 def _row(name: PurePosixPath, record: Row) -> Row:
     row = plain(record)
     chosen = {column: row[column] for column in ("path", "caption", "confidence", "uncertain")}
-    captions = [candidate["text"] for candidate in row["candidates"]]
-    return dict(without_nulls({"file_name": str(name), **chosen, "captions": captions}))
+    # Not `captions`: whoever trains on the folder shall learn the caption alone, which somebody may have corrected.
+    candidates = [candidate["text"] for candidate in row["candidates"]]
+    edited = (row.get("made_by") or {}).get("edited")
+    return dict(without_nulls({"file_name": str(name), **chosen, "candidates": candidates, "edited": edited}))
 
 
 def _sweep(out: Path) -> None:
