@@ -78,10 +78,11 @@ class ServedPage:
         while members:
             all_of_them.append(members.pop())
             members += families.get(all_of_them[-1], [])
-        return _megabytes(self._program.pid), sum(map(_megabytes, all_of_them))
+        return megabytes(self._program.pid), sum(map(megabytes, all_of_them))
 
 
-def _megabytes(process: int) -> float:
+def megabytes(process: int) -> float:
+    """Of memory that a process has to itself and shares (RSS); 0 when there is no such process. Needs Linux."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     except (OSError, IndexError):
