@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,10 @@ from captioner.model.checkpoint import save_checkpoint
 from captioner.text.vocabulary import Vocabulary
 
 SENTENCES = ["a brown dog runs over green grass", "two children play in the water", "a man rides a red bike"]
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 SLOWEST = ("test_pipelines.py", "test_readme.py", "test_app.py")
 

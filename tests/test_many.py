@@ -655,6 +655,7 @@ def test_a_visitor_drops_pictures_watches_them_stops_goes_on_sorts_corrects_and_
         expect(page.get_by_alt_text("Two hens.")).to_be_attached()
         page.get_by_role("button", name="Steer the sentences").click()
         page.get_by_label("Begins with").fill("red")
+        page.keyboard.press("Tab")
         go.click()
         expect(progress).to_have_text("92 pictures, done, 1 could not be captioned")
         expect(page.get_by_label("Caption of 02.png")).to_have_value(re.compile("^Red"))
