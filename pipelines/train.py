@@ -152,6 +152,7 @@ def read_features(
 ) -> "CaptionedFeatures":
     """The encoder's features of a split of the collection in `data`, computed now unless they are there already."""
     from captioner.data.features import CaptionedFeatures, region_features
+    from captioner.data.views import Views
     from captioner.training.learner import uses_bf16
 
     rows = collection[split]
@@ -161,7 +162,7 @@ def read_features(
         encoder,
         encoder.preprocessing.read,
         folder=data / "features",
-        views=2 if split == "train" and config.encoder.mirrored else 1,
+        views=Views(config.encoder.mirrored, config.encoder.crops) if split == "train" else Views(),
         device=encoder.mean.device,
         bf16=uses_bf16(config.training, encoder.mean.device),
         process=processes.rank,

@@ -79,6 +79,7 @@ def tune(
 def _features(network: "CaptioningModel", rows: "datasets.Dataset", data: Path, bar: "Progress") -> "CaptionedFeatures":
     """The features of the pictures `rows` of the collection in `data`, computed now unless they are there already."""
     from captioner.data.features import CaptionedFeatures, region_features
+    from captioner.data.views import Views
 
     task = bar.add_task(f"Looking at {len(rows):,} pictures", total=len(rows))
     features = region_features(
@@ -86,7 +87,7 @@ def _features(network: "CaptioningModel", rows: "datasets.Dataset", data: Path, 
         network.encoder,
         network.encoder.preprocessing.read,
         folder=data / "features",
-        views=1,
+        views=Views(),
         device=network.device,
         bf16=False,
         done=lambda count: bar.update(task, completed=count),

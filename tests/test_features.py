@@ -13,6 +13,7 @@ from PIL import Image
 
 from captioner.data import features as module
 from captioner.data.features import RegionFeatures, region_features
+from captioner.data.views import Views
 from captioner.errors import DataError
 from captioner.model.encoder import Encoder, build_encoder
 
@@ -36,7 +37,13 @@ def pictures(*, seed: int) -> datasets.Dataset:
 
 def computed(rows: datasets.Dataset, encoder: Encoder, folder: Path, **options: object) -> RegionFeatures:
     """Two views, files of three pictures, batches of two."""
-    chosen = {"views": 2, "device": torch.device("cpu"), "bf16": False, "batch_size": 2, "pictures_per_file": 3}
+    chosen = {
+        "views": Views(mirrored=True),
+        "device": torch.device("cpu"),
+        "bf16": False,
+        "batch_size": 2,
+        "pictures_per_file": 3,
+    }
     return region_features(rows, encoder, encoder.preprocessing.read, folder=folder, **{**chosen, **options})  # type: ignore[arg-type]
 
 
@@ -129,6 +136,6 @@ def test_a_disk_without_room_is_told_before_the_work_begins(
 ) -> None:
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _folder: type("Usage", (), {"free": 1000}))
     told: list[int] = []
-    with pytest.raises(DataError, match=r"5 pictures need .* GB .* or set encoder.mirrored=false"):
+    with pytest.raises(DataError, match=r"5 pictures need .* GB .* or have fewer views: encoder.mirrored=false"):
         computed(rows, encoder, tmp_path, done=told.append)
     assert told == []

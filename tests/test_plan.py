@@ -5,12 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from captioner.config import TrainingConfig
+from captioner.data.views import Views
 from captioner.training.plan import Plan
 
 
 def plan(pictures: int, **settings: object) -> Plan:
     chosen = {"epochs": 4, "pictures_per_batch": 10, **settings}
-    return Plan(TrainingConfig(**chosen), [[[4, 5]]] * pictures, views=2)  # type: ignore[arg-type]
+    return Plan(
+        TrainingConfig(**chosen),  # type: ignore[arg-type]
+        [[[4, 5]]] * pictures,
+        mirrored_captions=[[[4, 6]]] * pictures,
+        views=Views(mirrored=True),
+    )
 
 
 def evaluated(chosen: Plan) -> list[int]:
@@ -49,6 +55,13 @@ def test_every_epoch_shows_each_picture_once_in_batches_that_follow_from_the_ste
     assert late.pictures.tolist() == early.pictures.tolist()
     assert late.views.tolist() == early.views.tolist()
     assert set(np.concatenate([chosen.batch(step).views for step in range(12)]).tolist()) == {0, 1}
+
+
+def test_a_mirror_image_is_learnt_with_the_captions_of_mirror_images() -> None:
+    chosen = plan(25)
+    for batch in map(chosen.batch, range(6)):
+        assert batch.words.targets[:, 0, 1].tolist() == [6 if view == 1 else 5 for view in batch.views]
+        assert batch.mirrored.tolist() == [view == 1 for view in batch.views]
 
 
 def test_own_words_grow_from_none_to_their_share() -> None:

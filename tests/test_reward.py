@@ -53,6 +53,15 @@ def test_a_dangling_end_pays_less_than_it_does_without_the_end_token() -> None:
     assert dangling < without - 1
 
 
+def test_a_caption_of_the_mirror_image_is_judged_with_its_sides_changed() -> None:
+    captions = [["a man on the left waves"], ["a dog runs"]]
+    vocabulary = Vocabulary.fit(["a man on the left waves right", "a dog runs"], min_count=1)
+    right = [[[*vocabulary.encode("a man on the right waves"), END]]]
+    reward = Reward(captions, vocabulary)
+    assert reward.of([0], right, mirrored=np.array([True])) == pytest.approx(10)
+    assert reward.of([0], right) < 9
+
+
 def test_references_are_not_cut_to_the_vocabulary() -> None:
     """To leave out a word that the vocabulary lacks must not look like saying all of the reference."""
     few = Vocabulary([(word, 1) for word in VOCABULARY.counts if word != "red"])

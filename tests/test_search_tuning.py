@@ -20,6 +20,7 @@ from captioner import DataError
 from captioner.config import SearchConfig
 from captioner.data.collection import FEATURES
 from captioner.data.features import CaptionedFeatures, RegionFeatures
+from captioner.data.views import Views
 from captioner.inference import search_tuning as module
 from captioner.inference.search_tuning import Tuning, choose_out_of_fold, tune_search
 from captioner.model.captioning import CaptioningModel
@@ -47,7 +48,7 @@ def pictures(speaker: CaptioningModel) -> CaptionedFeatures:
     features = 9 * np.random.default_rng(1).random(shape)
     captions = [[SENTENCES[number % 3], SENTENCES[(number + 1) % 3]] for number in range(PICTURES)]
     names = [f"{number}.jpg" for number in range(PICTURES)]
-    return CaptionedFeatures(RegionFeatures([features.astype(np.float16)]), captions, names)
+    return CaptionedFeatures(RegionFeatures([features.astype(np.float16)], Views()), captions, names)
 
 
 def cider_d(model: CaptioningModel, pictures: CaptionedFeatures, search: SearchConfig) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from captioner.data.features import CaptionedFeatures, RegionFeatures
+from captioner.data.views import Views
 from captioner.model.captioning import CaptioningModel
 from captioner.model.last_blocks import split_encoder
 from captioner.training.events import Evaluated, Event, StepDone
@@ -35,7 +36,9 @@ def some_pictures(model: CaptioningModel, count: int, views: int) -> CaptionedFe
         features[picture, :, :, 100 * (picture % 3) : 100 * (picture % 3) + 100] += 3
         # One, two or three captions: a share of a batch has its own number of words.
         captions.append([SENTENCES[picture % 3]] * (1 + picture % 3))
-    return CaptionedFeatures(RegionFeatures([features]), captions, [f"{number}.jpg" for number in range(count)])
+    return CaptionedFeatures(
+        RegionFeatures([features], Views(mirrored=views == 2)), captions, [f"{number}.jpg" for number in range(count)]
+    )
 
 
 def train(

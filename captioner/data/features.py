@@ -23,10 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captioner.data.views import Views
 from captioner.durable import whole_file
 from captioner.errors import DataError
-
-VIEWS = ("original", "mirrored")
 
 
 class PictureEncoder(Protocol):
@@ -51,7 +50,10 @@ class RegionFeatures:
     by default all.
     """
 
-    def __init__(self, parts: Sequence[NDArray[np.float16]], chosen: NDArray[np.integer] | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[NDArray[np.float16]], views: Views, chosen: NDArray[np.integer] | None = None
+    ) -> None:
+        self.views = views
         self._parts = parts
         self._chosen = np.arange(sum(len(part) for part in parts)) if chosen is None else chosen
         self.shape: tuple[int, ...] = (len(self._chosen), *parts[0].shape[1:])
@@ -71,7 +73,7 @@ class RegionFeatures:
 
     def select(self, pictures: NDArray[np.integer]) -> RegionFeatures:
         """The features of these pictures alone, in this order."""
-        return RegionFeatures(self._parts, self._chosen[pictures])
+        return RegionFeatures(self._parts, self.views, self._chosen[pictures])
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def region_features(
     read: Callable[[bytes], NDArray[np.uint8]],
     *,
     folder: Path,
-    views: int,
+    views: Views,
     device: torch.device,
     bf16: bool,
     process: int = 0,
@@ -109,21 +111,21 @@ def region_features(
 ) -> RegionFeatures:
     """The features of a split's pictures, memory-mapped from files below `folder`.
 
-    `read` turns a picture's file into the encoder's pixels. With two `views` the second is of the mirror image;
-    `bf16` computes in bfloat16. Only files that are not there yet are computed; of `processes` that call this at once
-    each computes its share and waits for the others'. `done` is told now and then how many pictures are finished.
+    `read` turns a picture's file into the encoder's pixels; `bf16` computes in bfloat16. Only files that are not there
+    yet are computed; of `processes` that call this at once each computes its share and waits for the others'. `done` is
+    told now and then how many pictures are finished.
 
     Raises DataError when a file is damaged or the disk has no room for what is missing.
     """
     files = _Files(
-        folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views}{'-bf16' if bf16 else ''}",
-        (len(rows), views, encoder.regions, encoder.feature_size),
+        folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{_name(views)}{'-bf16' if bf16 else ''}",
+        (len(rows), len(views), encoder.regions, encoder.feature_size),
         pictures_per_file,
     )
     files.check_room()
 
-    def encode(pixels: Tensor) -> NDArray[np.float16]:
-        seen = [pixels.flip(-1) if view == "mirrored" else pixels for view in VIEWS[:views]]
+    def encode(pixels: Tensor, pictures: range) -> NDArray[np.float16]:
+        seen = [views.show(pixels, view, pictures) for view in range(len(views))]
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return np.stack([_encode(encoder, view.to(device)) for view in seen], axis=1)
 
@@ -132,13 +134,13 @@ def region_features(
             pictures = files.pictures(number)
             encoded = np.empty((len(pictures), *files.shape[1:]), dtype=np.float16)
             for first, pixels in _pixel_batches(rows.select(pictures), read, batch_size):
-                encoded[first : first + len(pixels)] = encode(pixels)
+                encoded[first : first + len(pixels)] = encode(pixels, pictures[first : first + len(pixels)])
                 done(pictures.start + first + len(pixels))
             files.write(number, encoded)
     while missing := [number for number in range(files.count) if files.find(number) is None]:
         done(len(rows) - len(missing) * pictures_per_file)
         time.sleep(0.2)  # the other processes are still at it
-    return RegionFeatures([files.open(number) for number in range(files.count)])
+    return RegionFeatures([files.open(number) for number in range(files.count)], views)
 
 
 class _Files:
@@ -183,10 +185,10 @@ class _Files:
         missing = sum(len(self.pictures(number)) for number in range(self.count) if self.find(number) is None)
         needed, free = 2 * missing * int(np.prod(self.shape[1:])), shutil.disk_usage(self.folder).free
         if needed > free:
-            halve = ", or set encoder.mirrored=false to need half" if self.shape[1] == 2 else ""
+            fewer = ", or have fewer views: encoder.mirrored=false, encoder.crops=0" if self.shape[1] > 1 else ""
             raise DataError(
                 f"The region features of {missing:,} pictures need {needed / 1e9:.1f} GB in {self.folder}, but "
-                f"{free / 1e9:.1f} GB are free; make room{halve}."
+                f"{free / 1e9:.1f} GB are free; make room{fewer}."
             )
 
 
@@ -209,6 +211,11 @@ def _encoded_batches(rows: datasets.Dataset, batch_size: int) -> Iterator[list[b
     undecoded = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
     for batch in undecoded.iter(batch_size):
         yield [picture["bytes"] for picture in batch["image"]]
+
+
+def _name(views: Views) -> str:
+    whole = 1 + views.mirrored
+    return f"{whole}+{views.crops}" if views.crops else str(whole)
 
 
 def _fingerprint(rows: datasets.Dataset) -> str:

@@ -126,7 +126,7 @@ class Learner:
         """The loss of a part of a batch, whose pictures have these features."""
         settings, decoder = self._state.settings, self._state.current.decoder
         if self._reward is not None:
-            judge = partial(self._reward.of, batch.pictures[part])
+            judge = partial(self._reward.of, batch.pictures[part], mirrored=batch.mirrored[part])
             longest = self._state.config.search.max_length
             return self_critical(
                 decoder, features, judge, samples=settings.samples, max_length=longest, noise=self._noise

@@ -15,6 +15,7 @@ from captioner.data.features import CaptionedFeatures
 from captioner.errors import TrainingError
 from captioner.interruption import stop_requests
 from captioner.model.captioning import CaptioningModel
+from captioner.text.mirroring import mirrored_caption
 from captioner.training.development import Development
 from captioner.training.events import Evaluated, Event, MemoryShort, StepDone, StepSkipped
 from captioner.training.learner import Learner
@@ -57,8 +58,13 @@ def fit(
             "`load_checkpoint(folder)`."
         )
     settings, device = model.config.training, model.device
-    captions = [[model.vocabulary.encode(caption) for caption in row] for row in train.captions]
-    plan = Plan(settings, captions, views=train.features.shape[1])
+    encode = model.vocabulary.encode
+    plan = Plan(
+        settings,
+        [[encode(caption) for caption in row] for row in train.captions],
+        mirrored_captions=[[encode(mirrored_caption(caption)) for caption in row] for row in train.captions],
+        views=train.features.views,
+    )
     state = RunState(model, settings, steps=plan.steps, identity=_identity(model, train))
     if resume and state_file(folder).exists():
         state.load(state_file(folder))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from captioner.config import TrainingConfig
 from captioner.data.batches import Captions, Words, epoch_batches, pad
+from captioner.data.views import Views
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Batch:
     """Their numbers."""
     views: NDArray[np.int64]
     """Which view of each picture is seen."""
+    mirrored: NDArray[np.bool_]
+    """Which of them are mirror images."""
     words: Words
     """On the CPU."""
     own_words: float
@@ -33,9 +36,13 @@ class Batch:
 class Plan:
     """Which pictures every step of a run learns from."""
 
-    def __init__(self, settings: TrainingConfig, captions: Captions, *, views: int) -> None:
+    def __init__(
+        self, settings: TrainingConfig, captions: Captions, *, mirrored_captions: Captions, views: Views
+    ) -> None:
+        """`mirrored_captions` are those of the mirror images."""
         self._settings = settings
         self._captions = captions
+        self._mirrored_captions = mirrored_captions
         self._views = views
         self.steps_per_epoch = -(-len(captions) // settings.pictures_per_batch)
         steps = max(settings.epochs * self.steps_per_epoch, settings.min_steps)
@@ -54,12 +61,17 @@ class Plan:
         epoch, number = divmod(step, self.steps_per_epoch)
         batches, views = self._epoch(epoch)
         pictures = batches[number]
-        words = pad([self._captions[picture] for picture in pictures])
+        mirrored = self._views.are_mirrored(views[pictures])
+        captions = [
+            (self._mirrored_captions if mirror else self._captions)[picture]
+            for picture, mirror in zip(pictures, mirrored, strict=True)
+        ]
         return Batch(
             step=step,
             pictures=pictures,
             views=views[pictures],
-            words=words,
+            mirrored=mirrored,
+            words=pad(captions),
             own_words=self._settings.scheduled_sampling * step / max(1, self.steps - 1),
         )
 
@@ -69,5 +81,5 @@ class Plan:
         batches = epoch_batches(
             self._captions, pictures_per_batch=self._settings.pictures_per_batch, seed=seed, epoch=epoch
         )
-        views = np.random.default_rng((seed, epoch, 1)).integers(self._views, size=len(self._captions))
+        views = np.random.default_rng((seed, epoch, 1)).integers(len(self._views), size=len(self._captions))
         return list(batches), views

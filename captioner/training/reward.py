@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from captioner.data.batches import Captions
 from captioner.text.metrics import CiderD
+from captioner.text.mirroring import mirrored_caption
 from captioner.text.vocabulary import END, SPECIAL_TOKENS, Vocabulary
 
 _END_WORD = SPECIAL_TOKENS[END]
@@ -28,12 +29,25 @@ class Reward:
         self._references = [[[*vocabulary.normalise(caption), _END_WORD] for caption in row] for row in captions]
         self._cider_d = CiderD(self._references)
 
-    def of(self, pictures: Sequence[int] | NDArray[np.int64], captions: Captions) -> NDArray[np.float64]:
+    def of(
+        self,
+        pictures: Sequence[int] | NDArray[np.int64],
+        captions: Captions,
+        *,
+        mirrored: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float64]:
         """The rewards (pictures, rows), 0 to 10, of several captions about each of these pictures.
 
-        The captions are word ids, END last if they ended; each picture has equally many.
+        The captions are word ids, END last if they ended; each picture has equally many. Those of a `mirrored` picture
+        (by default none is) are about its mirror image.
         """
-        hypotheses = [self._words(ids) for rows in captions for ids in rows]
+        if mirrored is None:
+            mirrored = np.zeros(len(pictures), dtype=bool)
+        hypotheses = [
+            [mirrored_caption(word) for word in self._words(ids)] if mirror else self._words(ids)
+            for rows, mirror in zip(captions, mirrored, strict=True)
+            for ids in rows
+        ]
         references = [self._references[picture] for picture, rows in zip(pictures, captions, strict=True) for _ in rows]
         return self._cider_d.score(hypotheses, references).reshape(len(captions), -1)
 

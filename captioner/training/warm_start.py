@@ -17,7 +17,7 @@ from captioner.model.captioning import CaptioningModel
 from captioner.model.decoder import build_decoder
 from captioner.text.vocabulary import SPECIAL_TOKENS, UNKNOWN, Vocabulary
 
-_FREE = ("mirrored", "dropout")
+_FREE = ("mirrored", "crops", "dropout")
 """Settings of encoder and decoder that shape no weights: how pictures are shown, and what is dropped, in training."""
 
 
