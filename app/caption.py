@@ -157,13 +157,13 @@ def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes, *, paths
     """
     if picture is None:
         return NO_PICTURE
-    stage = ""
+    shown = None
     try:
         shown = desk.view(Path(picture))
-        stage = draw_stage(shown, None)  # which stays where the wishes cannot be granted
         explanation = desk.explain(Path(picture), _asked(desk, model, wishes))
     except CaptionerError as error:
-        return Answer(draw_error(_sentence(error, picture)), stage)
+        # Where only the wishes cannot be granted, the picture stays to be seen.
+        return Answer(draw_error(_sentence(error, picture)), "" if shown is None else draw_stage(shown, None))
     caption = explanation.caption
     steered = draw_steered() if wishes.steer(desk.captioner(model).search) else ""
     notes_drawn = draw_notes(_notes(desk, model, wishes)) + steered

@@ -162,14 +162,15 @@ class Config:
 
 Settings = TypeVar("Settings")
 
-_AT_LEAST_ONE = {
+_AT_LEAST_ONE = (
     *("min_count", "size", "hidden_size", "embedding_size", "attention_size"),
     *("epochs", "max_steps", "pictures_per_batch", "pictures_at_once", "evaluations", "patience", "max_skipped"),
     *("beam_width", "max_length", "groups"),
-}
-_AT_LEAST_TWO = {"samples"}
+)
+_LEAST = {**dict.fromkeys(_AT_LEAST_ONE, 1), "samples": 2}
+"""The smallest value of a number, if that is not 0."""
 _AT_MOST_ONE = {"dropout", "label_smoothing", "scheduled_sampling", "average_decay", "top_p"}
-"""Numbers with a limit; every other is 0 or more."""
+"""Numbers with a greatest value."""
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), *, base: Config | None = None) -> Config:
@@ -235,7 +236,7 @@ def _check(hint: Any, value: Any, label: str) -> Any:
 
 def _check_range(value: float, label: str) -> None:
     name = label.rpartition(".")[2]
-    least = 2 if name in _AT_LEAST_TWO else 1 if name in _AT_LEAST_ONE else 0
+    least = _LEAST.get(name, 0)
     most = 1 if name in _AT_MOST_ONE else math.inf
     if not (math.isfinite(value) and least <= value <= most):
         limit = f"from {least} to {most}" if most < math.inf else f"{least} or more"

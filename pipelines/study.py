@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from captioner.errors import ConfigError, DataError
+from captioner.errors import ConfigError
 
 from . import STOPPED, progress_bar, run, take_folder
+from .features import learning_features, load_to_learn
 
 if TYPE_CHECKING:
     import datasets
@@ -85,7 +86,7 @@ def cells(
         for seed, distractors, cell in itertools.product(range(seeds), sorted({*gap}), CELLS)
     ]
     chosen_device = choose_device(device)
-    pictures = cache(partial(_pictures, configs[0], _collection(data), data, chosen_device))
+    pictures = cache(partial(_pictures, configs[0], load_to_learn(data), data, chosen_device))
     take_folder(out, marker=_FINISHED)
     trained: list[Trained] = []
     copied: list[Copied] = []
@@ -251,30 +252,15 @@ def _gradient_flow(model: "CaptioningModel", validation: "CaptionedFeatures") ->
     return gradient_flow(model.decoder.eval(), features.to(model.device), words.to(model.device))
 
 
-def _collection(data: Path) -> "datasets.DatasetDict":
-    from captioner.data.collection import load_collection
-
-    collection = load_collection(data)
-    if missing := [split for split in ("train", "validation") if split not in collection]:
-        raise DataError(f"The study needs the splits train and validation, but {data} has no {missing[0]}.")
-    return collection
-
-
 def _pictures(
     config: "Config", collection: "datasets.DatasetDict", data: Path, device: "torch.device"
 ) -> "tuple[CaptionedFeatures, CaptionedFeatures]":
     """The training and the development pictures, looked at with the recipe's CNN."""
     from captioner.model.encoder import build_encoder
-    from captioner.training.processes import ALONE
-
-    from .train import read_features
 
     encoder = build_encoder(config.encoder.name, weights=config.encoder.weights, size=config.encoder.size).to(device)
     with progress_bar() as bar:
-        train, validation = (
-            read_features(encoder, config, collection, split, data, bar, ALONE) for split in ("train", "validation")
-        )
-    return train, validation
+        return learning_features(encoder, config, collection, data, bar)
 
 
 def _name(config: "Config") -> str:

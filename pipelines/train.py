@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from captioner.errors import CaptionerError, ConfigError, DataError, TrainingError
+from captioner.errors import CaptionerError, ConfigError, TrainingError
 from captioner.training.events import Evaluated, MemoryShort, StepDone, StepSkipped
 from captioner.training.tracking import Service, tracking
 
 from . import STOPPED, run, take_folder
+from .features import learning_features, load_to_learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +30,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from captioner.config import Config
-    from captioner.data.features import CaptionedFeatures
     from captioner.model.captioning import CaptioningModel
-    from captioner.model.encoder import Encoder
     from captioner.training.events import Event
     from captioner.training.processes import Processes
-
-_SPLITS = ("train", "validation")
 
 
 def train(
@@ -90,7 +87,6 @@ def learn(
 ) -> None:
     """The run itself; `tell` hears of every event. The errors are those of `fit` and of what it needs."""
     from captioner.config import load_config
-    from captioner.data.collection import load_collection
     from captioner.inference.run_page import follow_run, show_examples
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.device import choose_device
@@ -99,18 +95,16 @@ def learn(
     from captioner.training.loop import fit
     from captioner.training.warm_start import settings_kept, warm_start
 
-    if start is None and load_config(recipe, overrides).training.objective == "self_critical":
+    old = None if start is None else load_checkpoint(find_model(start).folder)
+    config = load_config(recipe, overrides, base=None if old is None else settings_kept(old))
+    if old is None and config.training.objective == "self_critical":
         raise ConfigError(
             "Self-critical training must begin from a model that can caption already, for it learns from the model's "
             "own captions, but --from was not given; train one by cross-entropy, and give its `best` with --from."
         )
-    old = None if start is None else load_checkpoint(find_model(start).folder)
-    config = load_config(recipe, overrides, base=None if old is None else settings_kept(old))
     if not resume and (out / "state.pt").exists():
         raise TrainingError(f"There is a run in {out} already; go on with --resume, or choose another --out.")
-    collection = load_collection(data)
-    if missing := [split for split in _SPLITS if split not in collection]:
-        raise DataError(f"Training needs the splits train and validation, but {data} has no {missing[0]}.")
+    collection = load_to_learn(data)
     captions = list(collection["train"]["captions"])
     model = new_model(config, captions) if old is None else warm_start(old, config, captions)
     model.to(choose_device(device))
@@ -120,7 +114,7 @@ def learn(
     console.print(_summary(model, last_blocks, collection, old, processes))
     examples = show_examples(collection["validation"])
     with _progress(console) as progress:
-        parts = [read_features(encoder, config, collection, split, data, progress, processes) for split in _SPLITS]
+        parts = learning_features(encoder, config, collection, data, progress, processes)
         bar = progress.add_task("Training", total=None)
         for event in fit(model, *parts, folder=out, resume=resume, evaluate_first=old is not None, processes=processes):
             _show(event, bar, progress)
@@ -139,38 +133,6 @@ def new_model(config: "Config", captions: list[list[str]]) -> "CaptioningModel":
     torch.manual_seed(config.training.seed)
     sentences, words = (caption for row in captions for caption in row), config.vocabulary
     return build_model(config, Vocabulary.fit(sentences, min_count=words.min_count, units=words.units))
-
-
-def read_features(
-    encoder: "Encoder",
-    config: "Config",
-    collection: "datasets.DatasetDict",
-    split: str,
-    data: Path,
-    progress: "Progress",
-    processes: "Processes",
-) -> "CaptionedFeatures":
-    """The encoder's features of a split of the collection in `data`, computed now unless they are there already."""
-    from captioner.data.features import CaptionedFeatures, region_features
-    from captioner.data.views import Views
-    from captioner.training.learner import uses_bf16
-
-    rows = collection[split]
-    task = progress.add_task(f"Looking at {len(rows)} pictures", total=len(rows))
-    features = region_features(
-        rows,
-        encoder,
-        encoder.preprocessing.read,
-        folder=data / "features",
-        views=Views(config.encoder.mirrored, config.encoder.crops) if split == "train" else Views(),
-        device=encoder.mean.device,
-        bf16=uses_bf16(config.training, encoder.mean.device),
-        process=processes.rank,
-        processes=processes.count,
-        done=lambda count: progress.update(task, completed=count),
-    )
-    progress.remove_task(task)
-    return CaptionedFeatures(features, list(rows["captions"]), list(rows["image_id"]))
 
 
 def _show(event: "Event", bar: "TaskID", progress: "Progress") -> None:

@@ -13,15 +13,11 @@ import typer
 from captioner.errors import DataError
 
 from . import folder_to_store_in, progress_bar, run
+from .features import read_features
 
 if TYPE_CHECKING:
-    import datasets
-    from rich.progress import Progress
-
     from captioner.config import SearchConfig
-    from captioner.data.features import CaptionedFeatures
     from captioner.inference.search_tuning import Tried, Tuning
-    from captioner.model.captioning import CaptioningModel
 
 
 def tune(
@@ -55,7 +51,7 @@ def tune(
     network = load_checkpoint(folder).to(choose_device(device))
     widths = width or list(WIDTHS)
     with progress_bar() as bar:
-        pictures = _features(network, collection[split], data, bar)
+        pictures = read_features(network.encoder, collection[split], data, bar)
         searches = len({*widths, network.config.search.beam_width})
         task = bar.add_task("Searching for captions", total=searches * len(pictures.captions))
         tuned = tune_search(
@@ -74,26 +70,6 @@ def tune(
         f"The best settings are stored in {folder}. Its calibration.json and faithfulness.json held for the old ones "
         f"and are dropped; renew them with `{calibrating}` and `{explaining}`."
     )
-
-
-def _features(network: "CaptioningModel", rows: "datasets.Dataset", data: Path, bar: "Progress") -> "CaptionedFeatures":
-    """The features of the pictures `rows` of the collection in `data`, computed now unless they are there already."""
-    from captioner.data.features import CaptionedFeatures, region_features
-    from captioner.data.views import Views
-
-    task = bar.add_task(f"Looking at {len(rows):,} pictures", total=len(rows))
-    features = region_features(
-        rows,
-        network.encoder,
-        network.encoder.preprocessing.read,
-        folder=data / "features",
-        views=Views(),
-        device=network.device,
-        bf16=False,
-        done=lambda count: bar.update(task, completed=count),
-    )
-    bar.update(task, completed=len(rows))
-    return CaptionedFeatures(features, list(rows["captions"]), list(rows["image_id"]))
 
 
 def _print_figures(tuned: "Tuning", stored: "SearchConfig") -> None:

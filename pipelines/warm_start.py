@@ -19,7 +19,8 @@ import typer
 from captioner.errors import ConfigError, DataError
 
 from . import progress_bar, run
-from .train import new_model, read_features
+from .features import learning_features, load_to_learn
+from .train import new_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,10 +52,8 @@ def study(
     import numpy as np
 
     from captioner.config import load_config
-    from captioner.data.collection import load_collection
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.hub import find_model
-    from captioner.training.processes import ALONE
     from captioner.training.warm_start import settings_kept, warm_start
 
     out.mkdir(parents=True, exist_ok=True)
@@ -65,12 +64,9 @@ def study(
             "The curve compares decoders alone, on features computed once, but a recipe says training.tuned_blocks "
             "above 0; leave it out."
         )
-    collection = load_collection(data)
     with progress_bar() as bar:
-        training, development = (
-            _reworded(read_features(old.encoder, old.config, collection, split, data, bar, ALONE), reword)
-            for split in ("train", "validation")
-        )
+        seen = learning_features(old.encoder, old.config, load_to_learn(data), data, bar)
+    training, development = (_reworded(part, reword) for part in seen)
     mine, judging = (_about(part, about) for part in (training, development))
     numbers = sorted(int(number) for number in pictures.split(","))
     if len(mine) < numbers[-1] + 50:

@@ -90,7 +90,7 @@ def test_ctrl_c_while_pictures_are_looked_at_keeps_what_was_finished(
     def interrupted(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "read_features", interrupted)
+    monkeypatch.setattr(module, "learning_features", interrupted)
     with pytest.raises(typer.Exit) as stopped:
         trained(data, model_folder, tmp_path / "run")
     assert stopped.value.exit_code == STOPPED

@@ -29,8 +29,9 @@ from captioner.errors import CheckpointError, ConfigError, DataError, ImageError
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import read_beside
+from captioner.model.decoder import word_log_probabilities
 from captioner.text.function_words import FUNCTION_WORDS
-from captioner.text.vocabulary import NEVER_SAID, START
+from captioner.text.vocabulary import START
 from captioner.training.objectives import teacher_forcing
 
 FILE = "faithfulness.json"
@@ -207,9 +208,8 @@ def log_probabilities(model: CaptioningModel, features: Tensor, words: tuple[int
     for first in range(0, len(features), _VARIANTS_AT_ONCE):
         some = features[first : first + _VARIANTS_AT_ONCE]
         outputs = teacher_forcing(model.decoder, some, given.expand(len(some), 1, -1))
-        logits = model.decoder.score(outputs[:, 0]).float()
-        logits[..., list(NEVER_SAID)] = -torch.inf
-        rows.append(logits.log_softmax(dim=-1).gather(2, said.expand(len(some), -1).unsqueeze(2)).squeeze(2))
+        distributions = word_log_probabilities(model.decoder, outputs[:, 0])
+        rows.append(distributions.gather(2, said.expand(len(some), -1).unsqueeze(2)).squeeze(2))
     return torch.cat(rows)
 
 

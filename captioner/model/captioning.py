@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from captioner.config import Config, SearchConfig
 from captioner.errors import ConfigError
 from captioner.model.cells import Gates
-from captioner.model.decoder import Decoder, Said, State, build_decoder
+from captioner.model.decoder import Decoder, Said, State, build_decoder, word_log_probabilities
 from captioner.model.encoder import Encoder, build_encoder
 from captioner.search.beam import beam_search, check_beam
 from captioner.search.constraints import Constraints
@@ -22,7 +22,7 @@ from captioner.search.sampling import check_sampling, sample
 from captioner.search.tree import Recorder
 from captioner.text.consensus import likeness_table, order_by_consensus
 from captioner.text.steering import NO_RULES, WordRules
-from captioner.text.vocabulary import END, NEVER_SAID, START, Vocabulary
+from captioner.text.vocabulary import END, START, Vocabulary
 
 
 class Trace(NamedTuple):
@@ -62,14 +62,9 @@ class CaptioningModel(nn.Module):
         return self.eval()
 
     def next_word(self, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """The step a search takes: last words (pictures, rows) -> log-probabilities of the next, new state.
-
-        Tokens that are no words have log-probability -inf; the others share all the probability.
-        """
+        """The step a search takes: last words (pictures, rows) -> log-probabilities of the next, new state."""
         said = self.decoder.step(self.decoder.embed(words), state)
-        logits = self.decoder.score(said.output).float()
-        logits[..., list(NEVER_SAID)] = -torch.inf
-        return logits.log_softmax(dim=-1), said.state
+        return word_log_probabilities(self.decoder, said.output), said.state
 
     def constraints(self, settings: SearchConfig, rules: WordRules = NO_RULES) -> Constraints:
         """What a search with these settings and rules holds to.
@@ -190,9 +185,7 @@ class CaptioningModel(nn.Module):
 
     def _trace(self, caption: Sequence[int], picture: int, steps: Sequence[Said], memory: Sequence[Tensor]) -> Trace:
         """What the steps of a batch were for one of its pictures; `memory` is that before the first and after each."""
-        logits = self.decoder.score(torch.stack([said.output[picture, 0] for said in steps])).float()
-        logits[:, list(NEVER_SAID)] = -torch.inf
-        distributions = logits.log_softmax(dim=-1)
+        distributions = word_log_probabilities(self.decoder, torch.stack([said.output[picture, 0] for said in steps]))
         after = torch.tensor([*caption, END], device=self.device)
         weights = [said.weights[picture, 0] for said in steps if said.weights is not None]
         return Trace(

@@ -25,6 +25,7 @@ from captioner.config import DecoderConfig
 from captioner.model.attention import ATTENTIONS, DotAttention
 from captioner.model.cells import CELLS, Cell, CellState, Gates, LSTMCell
 from captioner.model.packing import pack
+from captioner.text.vocabulary import NEVER_SAID
 
 
 @dataclass(frozen=True)
@@ -293,6 +294,16 @@ class TopDown(Decoder):
         speaking, gates = self.language_cell.step(heard, language)
         carried = {**_named({"attention": looking, "language": speaking}), "mean": state.rows["mean"]}
         return Said(speaking.hidden, State(carried, state.picture), gates, weights)
+
+
+def word_log_probabilities(decoder: Decoder, outputs: Tensor) -> Tensor:
+    """Outputs (..., output_size) -> log-probabilities of the next word (..., vocabulary), float32.
+
+    Tokens that are no words have -inf; the others share all the probability.
+    """
+    logits = decoder.score(outputs).float()
+    logits[..., list(NEVER_SAID)] = -torch.inf
+    return logits.log_softmax(dim=-1)
 
 
 def build_decoder(config: DecoderConfig, *, feature_size: int, vocabulary_size: int) -> Decoder:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from captioner.data.batches import Captions, Words
-from captioner.model.decoder import Decoder
-from captioner.text.vocabulary import END, NEVER_SAID, PADDING, START
+from captioner.model.decoder import Decoder, word_log_probabilities
+from captioner.text.vocabulary import END, PADDING, START
 from captioner.training.noise import Noise
 
 
@@ -87,7 +87,7 @@ def draw_captions(decoder: Decoder, features: Tensor, *, samples: int, max_lengt
         output, state, *_ = decoder.step(decoder.embed(words), state)
         outputs.append(decoder.dropout(output))
         with torch.no_grad():
-            chances = _said(decoder, outputs[-1]).exp()
+            chances = word_log_probabilities(decoder, outputs[-1]).exp()
             words = _draw(chances, noise.uniform(words.shape, words.device))
         words = words.masked_fill(over, PADDING)
         drawn.append(words)
@@ -96,7 +96,8 @@ def draw_captions(decoder: Decoder, features: Tensor, *, samples: int, max_lengt
             break
     chosen = torch.stack(drawn, dim=-1)
     real = chosen != PADDING
-    said = _said(decoder, torch.stack(outputs, dim=2)[real]).gather(-1, chosen[real].unsqueeze(-1)).squeeze(-1)
+    distributions = word_log_probabilities(decoder, torch.stack(outputs, dim=2)[real])
+    said = distributions.gather(-1, chosen[real].unsqueeze(-1)).squeeze(-1)
     return Drawn(chosen, said.new_zeros(chosen.shape).masked_scatter(real, said))
 
 
@@ -122,12 +123,6 @@ def self_critical(
     return Loss(total, int((drawn.words != PADDING).sum()), float(reward.mean(dim=1).sum()))
 
 
-def _said(decoder: Decoder, outputs: Tensor) -> Tensor:
-    """Log-probabilities (..., vocabulary) of the words after outputs (..., output_size), float32."""
-    logits = decoder.score(outputs).float()
-    return logits.index_fill(-1, torch.tensor(NEVER_SAID, device=logits.device), -torch.inf).log_softmax(dim=-1)
-
-
 def _draw(chances: Tensor, luck: Tensor) -> Tensor:
     """Words (...): the first whose cumulative probability, of chances (..., vocabulary), passes a number of `luck`."""
     reached = chances.cumsum(dim=-1)
@@ -137,7 +132,7 @@ def _draw(chances: Tensor, luck: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _mix_in_own_words(decoder: Decoder, features: Tensor, inputs: Tensor, share: float, noise: Noise) -> Tensor:
-    chances = _said(decoder, teacher_forcing(decoder, features, inputs)).exp()
+    chances = word_log_probabilities(decoder, teacher_forcing(decoder, features, inputs)).exp()
     guesses = _draw(chances, noise.uniform(inputs.shape, inputs.device))
     own = inputs.clone()
     own[:, :, 1:] = guesses[:, :, :-1]
