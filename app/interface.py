@@ -21,11 +21,10 @@ from .desk import Desk
 from .door import Door
 from .home import Home
 from .lessons import Lessons
-from .limits import OWN
 from .many import many_tab
 from .model import model_choice, model_tab, offered
 from .teach import teach_tab
-from .uploads import Uploads, gradio_keeps, uploads_here
+from .uploads import Uploads, gradio_keeps
 
 _SESSIONS = 128
 # Gradio's function that does.
@@ -52,12 +51,8 @@ _THEME = gr.themes.Base(
 _QUEUE_LOOKS = 0.01
 
 
-def build_page(desk: Desk, uploads: Uploads | None = None, home: Home | None = None) -> gr.Blocks:
-    """The page, not yet served; it can be taught where the limits of the uploads allow that and it has a home.
-
-    Without `uploads` they are those for oneself, in Gradio's folder.
-    """
-    uploads = uploads or uploads_here(OWN)
+def build_page(desk: Desk, uploads: Uploads, home: Home | None = None) -> gr.Blocks:
+    """The page, not yet served; it can be taught where the limits of the uploads allow that and it has a home."""
     limits = uploads.limits
     kept = gradio_keeps(limits)
     home = home if limits.teaching else None
@@ -117,7 +112,7 @@ def launch(
     host: str,
     port: int | None,
     login: tuple[str, str] | None,
-    uploads: Uploads | None = None,
+    uploads: Uploads,
     mcp: bool = False,
 ) -> Served:
     """Serve the page in the background; `port` None takes the first free one from 7860.
@@ -130,7 +125,6 @@ def launch(
             f"Gradio must have {_FETCHES}, which this page replaces so that no address is fetched, but Gradio "
             f"{gr.__version__} has none; install one with which Captioner was tried: pip install 'gradio>=6.22,<7'."
         )
-    uploads = uploads or uploads_here(OWN)
     limits = uploads.limits
     door = Door(uploads, limits, login=login is not None)
     # Gradio would fetch whatever public address stands where a file should.

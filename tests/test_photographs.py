@@ -15,7 +15,8 @@ from captioner.data.nonphotographs import KINDS
 from captioner.data.samples import sample_pictures
 from captioner.inference.captioner import Captioner
 from captioner.inference.confidence import FILE
-from captioner.inference.photographs import Drawings, draw, folds, mean_regions, separate
+from captioner.inference.folds import deal
+from captioner.inference.photographs import Drawings, draw, mean_regions, separate
 from captioner.inference.reliability import auroc
 from tests.conftest import tiny_model
 
@@ -23,8 +24,8 @@ SHIPPED = Path(captioner.pretrained.__file__).parent
 
 
 def test_folds_are_even_and_the_same_for_the_same_seed() -> None:
-    assert np.bincount(folds(23, 5, seed=1)).tolist() == [5, 5, 5, 4, 4]
-    assert folds(23, 5, seed=1).tolist() == folds(23, 5, seed=1).tolist()
+    assert np.bincount(deal(23, 5, seed=1)).tolist() == [5, 5, 5, 4, 4]
+    assert deal(23, 5, seed=1).tolist() == deal(23, 5, seed=1).tolist()
 
 
 def test_the_line_is_even_odds_where_photographs_and_drawings_lie_apart() -> None:

@@ -40,7 +40,7 @@ from app.desk import Desk
 from app.door import HEADERS, Door
 from app.interface import build_page, launch
 from app.limits import OWN, PUBLIC, Limits
-from app.uploads import Uploads, gradio_keeps
+from app.uploads import Uploads, gradio_keeps, uploads_here
 from app.wishes import Wishes
 from captioner.data.samples import sample_pictures
 from captioner.errors import ConfigError
@@ -180,17 +180,17 @@ def test_half_a_login_is_none(given: str, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.filterwarnings("ignore")  # what Gradio leaves open is not ours
 def test_a_port_that_is_taken_is_a_sentence(model: CaptioningModel) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, Desk({"m": Captioner(model)}) as desk:
-        port = taken.getsockname()[1]
+        port, stored = taken.getsockname()[1], uploads_here(OWN)
         told = f"^The page must listen on a free port of this machine, but 127.0.0.1 port {port}"
         with pytest.raises(ConfigError, match=told):
-            launch(build_page(desk), desk, host="127.0.0.1", port=port, login=None)
+            launch(build_page(desk, stored), desk, host="127.0.0.1", port=port, login=None, uploads=stored)
     gc.collect()
 
 
 def test_the_page_is_not_served_by_a_gradio_whose_fetching_cannot_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("gradio.processing_utils.async_ssrf_protected_download")
     with pytest.raises(ConfigError, match=r"^Gradio must have async_ssrf_protected_download.*pip install 'gradio>=6"):
-        launch(page := Mock(), Mock(), host="127.0.0.1", port=None, login=None)
+        launch(page := Mock(), Mock(), host="127.0.0.1", port=None, login=None, uploads=Mock())
     page.launch.assert_not_called()
 
 

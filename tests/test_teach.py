@@ -22,7 +22,7 @@ from app.desk import Desk
 from app.home import Home
 from app.interface import build_page
 from app.lessons import Lesson, Lessons
-from app.limits import PUBLIC
+from app.limits import OWN, PUBLIC
 from app.retraining import LEAST_PICTURES, Outcome, Retraining, Standing
 from app.teach_correcting import Correcting, View
 from app.teach_drawing import draw_kept, draw_new_words, draw_outcome, draw_standing, in_words
@@ -390,9 +390,9 @@ def test_strangers_cannot_teach(desk: Desk, home: Home, monkeypatch: pytest.Monk
     monkeypatch.setattr("app.interface.many_tab", lambda *given: collections.append(given[-1]))
     monkeypatch.setattr("app.interface.teach_tab", lambda _desk, _model, home, *_: taught.append(home))
     build_page(desk, uploads_here(PUBLIC), home)
-    build_page(desk)
+    build_page(desk, uploads_here(OWN))
     assert (collections, taught) == ([None, None], [])
-    build_page(desk, home=home)
+    build_page(desk, uploads_here(OWN), home)
     assert collections[-1] is not None
     assert collections[-1].folder == home.collection
     assert taught == [home]

@@ -31,8 +31,9 @@ from captioner.errors import DataError
 from captioner.inference.caption import Level, level
 from captioner.inference.captioner import Captioner
 from captioner.inference.confidence import Calibration, Signs, caption_signs, read_signs
+from captioner.inference.folds import deal
 from captioner.inference.logistic import Floats, Logistic, fit_logistic
-from captioner.inference.photographs import Separation, draw, fit_photographs, folds, separate
+from captioner.inference.photographs import Separation, draw, fit_photographs, separate
 from captioner.inference.reliability import Bools, Reliability, measure
 from captioner.text.metrics import CiderD
 
@@ -214,7 +215,7 @@ def _fit_confidence(observations: Sequence[Observation]) -> tuple[Logistic, Logi
 def _measure_confidence(
     observations: Sequence[Observation], seed: int
 ) -> tuple[Reliability, Reliability, dict[Level, LevelFigures]]:
-    fold = folds(len(observations), FOLDS, seed=seed)
+    fold = deal(len(observations), FOLDS, seed=seed)
     of_words: list[Floats] = [np.empty(0)] * len(observations)
     of_captions = np.empty(len(observations))
     for number in range(FOLDS):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from captioner.data.nonphotographs import draw_nonphotographs
+from captioner.inference.folds import deal
 from captioner.inference.logistic import Floats, Logistic, fit_logistic
 from captioner.inference.reliability import auroc
 from captioner.model.captioning import CaptioningModel
@@ -106,7 +107,7 @@ def fit_photographs(photographs: Floats, drawings: Floats) -> Logistic:
 def separate(photographs: Floats, drawings: Drawings, *, seed: int) -> Separation:
     """Draw the line and measure it; mean regions of photographs (pictures, feature_size)."""
     names = list(dict.fromkeys(drawings.kinds.tolist()))
-    fold = folds(len(photographs), len(names), seed=seed)
+    fold = deal(len(photographs), len(names), seed=seed)
     odds, drawn_odds = np.empty(len(photographs)), np.empty(len(drawings.kinds))
     for number, name in enumerate(names):
         out, drawn_out = fold == number, drawings.kinds == name
@@ -122,8 +123,3 @@ def separate(photographs: Floats, drawings: Drawings, *, seed: int) -> Separatio
         photograph = np.arange(len(ours) + len(drawn)) < len(ours)
         kinds[name] = KindFigures(auroc(np.concatenate([ours, drawn]), photograph), float((drawn < threshold).mean()))
     return Separation(threshold, float((odds < threshold).mean()), kinds)
-
-
-def folds(count: int, among: int, *, seed: int) -> NDArray[np.int64]:
-    """Which of `among` folds each of `count` pictures is in, dealt at random and evenly."""
-    return np.random.default_rng(seed).permutation(count) % among

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from captioner.config import SearchConfig
 from captioner.data.features import CaptionedFeatures
 from captioner.errors import DataError
-from captioner.inference.photographs import folds
+from captioner.inference.folds import deal
 from captioner.model.captioning import CaptioningModel
 from captioner.search.hypothesis import Hypothesis
 from captioner.text.consensus import likeness_table, order_by_consensus
@@ -117,7 +117,7 @@ def tune_search(
         said |= _say(model, pictures, width, settings, searched=number * len(pictures.captions), done=done)
     judge = _Judge(model, pictures)
     scores = {search: judge.each(captions) for search, captions in said.items()}
-    fold = folds(len(pictures.captions), FOLDS, seed=seed)
+    fold = deal(len(pictures.captions), FOLDS, seed=seed)
     # What is stored comes first: of equal choices the first is taken.
     every = [stored, *(search for settings in tried.values() for search in settings if search != stored)]
 
