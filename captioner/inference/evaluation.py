@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from captioner.config import SearchConfig
 from captioner.data.rows import Row
 from captioner.errors import DataError
+from captioner.inference.breakdown import OfLength, OfNoun, by_length, by_noun
 from captioner.inference.captioner import Captioner
 from captioner.text.bootstrap import Interval, confidence_intervals
 from captioner.text.claims import Contradicted, contradicted
@@ -67,6 +68,10 @@ class Evaluation:
     """Of all the references: what the finder of faults says of people."""
     contradicted: dict[str, Contradicted]
     """For colours, numbers and gender, the claims that the references contradict."""
+    by_length: list[OfLength]
+    """The captions in groups, shortest first."""
+    by_noun: list[OfNoun]
+    """The pictures of the references' commonest nouns, commonest first."""
     scored: tuple[Scored, ...]
     failed: tuple[Failed, ...]
     vocabulary_size: int
@@ -101,6 +106,8 @@ class Evaluation:
             "faults": {name: round(share, 4) for name, share in asdict(self.faults).items()},
             "reference_faults": {name: round(share, 4) for name, share in asdict(self.reference_faults).items()},
             "contradicted": {kind: told._asdict() for kind, told in self.contradicted.items()},
+            "by_length": [group._asdict() for group in self.by_length],
+            "by_noun": [noun._asdict() for noun in self.by_noun],
             "vocabulary_size": self.vocabulary_size,
             "pictures": len(self.scored),
             "references": self.references,
@@ -189,6 +196,8 @@ def _judge(
         faults=find_faults(hypotheses),
         reference_faults=find_faults(list(itertools.chain.from_iterable(references))),
         contradicted=contradicted(hypotheses, references),
+        by_length=by_length(hypotheses, references, each),
+        by_noun=by_noun(hypotheses, references, each),
         scored=tuple(Scored(*picture, cider_d=float(cider_d)) for picture, cider_d in zip(said, each, strict=True)),
         failed=tuple(failed),
         vocabulary_size=len(captioner.model.vocabulary.counts),

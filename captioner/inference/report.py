@@ -153,6 +153,8 @@ _PAGE = standalone_page("""\
 .card h2 { margin: 0 0 .5rem; }
 td { border-top: 1px solid var(--line); padding: .45rem .6rem .45rem 0; vertical-align: top; }
 tr:first-child td { border-top: 0; }
+th { text-align: right; font-weight: 400; color: var(--quiet); padding: 0 0 .3rem .6rem; }
+th:first-child { text-align: left; padding-left: 0; }
 td small { display: block; color: var(--quiet); line-height: 1.35; }
 td.value small { font-weight: 400; }
 td.value { text-align: right; font-weight: 600; white-space: nowrap; padding-right: 0; }
@@ -196,6 +198,36 @@ figcaption .quiet { font-size: .8rem; overflow-wrap: anywhere; }
 <div title="{{ bar.pictures }} pictures"><span>{{ bar.pictures }}</span>
 <i style="height: {{ "%.1f" | format(bar.height) }}%"></i><span>{{ bar.label }}</span></div>
 {% endfor %}
+</div>
+
+<div class="columns">
+<section class="card">
+<h2>By the caption's length</h2>
+<table>
+<tr><th>words</th><th>pictures</th><th>CIDEr-D</th><th>BLEU-4</th></tr>
+{% for group in evaluation.by_length %}
+<tr><td>{{ group.least }}{% if group.most > group.least %} – {{ group.most }}{% endif %}</td>
+<td class="value">{{ "{:,}".format(group.pictures) }}</td><td class="value">{{ "%.1f" | format(group.cider_d) }}</td>
+<td class="value">{{ "%.1f" | format(group.bleu_4) }}</td></tr>
+{% endfor %}
+</table>
+</section>
+{% if evaluation.by_noun %}
+<section class="card">
+<h2>By what is shown</h2>
+<p class="quiet">The references' commonest nouns: on how many pictures people name them, for how many of these
+the caption does, too, and how many of the captions that say them people bear out.</p>
+<table>
+<tr><th></th><th>pictures</th><th>said</th><th>rightly</th><th>CIDEr-D</th></tr>
+{% for noun in evaluation.by_noun %}
+<tr><td>{{ noun.noun }}</td><td class="value">{{ "{:,}".format(noun.pictures) }}</td>
+<td class="value">{{ "{:.0%}".format(noun.said) }}</td>
+<td class="value">{% if noun.right is none %}–{% else %}{{ "{:.0%}".format(noun.right) }}{% endif %}</td>
+<td class="value">{{ "%.1f" | format(noun.cider_d) }}</td></tr>
+{% endfor %}
+</table>
+</section>
+{% endif %}
 </div>
 
 <div class="columns">
