@@ -191,10 +191,6 @@ sets of references, each leaving one out. That is likeness to what people wrote,
 fitted on the others. Of the drawings, each kind was judged by a fit that had never seen it. At most
 {{ "%.0f %%" | format(100 * allowed) }} of the photographs may be called uncertain. The drawings are our own, so
 real pages and charts may be harder.</p>
-<dl class="card">
-{% for name, value in settings.items() %}
-<dt>{{ name }}</dt><dd>{{ value }}</dd>
-{% endfor %}
-</dl>
+{% include "settings" %}
 {% endblock %}
 """)

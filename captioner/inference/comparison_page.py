@@ -254,10 +254,6 @@ details ul { margin: .3rem 0 0; padding-left: 1rem; }
 <p>The interval of a gain comes from the same draws for both models, so a gain can be sure where the intervals of
 the two overlap. The number beside a caption is its own CIDEr-D; “better” and “worse” go by it, and one
 caption's CIDEr-D says little. All scores are on the scale of papers.</p>
-<dl class="card">
-{% for name, value in settings.items() %}
-<dt>{{ name }}</dt><dd>{{ value }}</dd>
-{% endfor %}
-</dl>
+{% include "settings" %}
 {% endblock %}
 """)

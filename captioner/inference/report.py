@@ -269,10 +269,6 @@ the caption does, too, and how many of the captions that say them people bear ou
 <p>CIDEr-D takes the rarity of words from these references, so compare it only on the same pictures; it may
 exceed 100. BLEU is over all captions at once, by NLTK, without smoothing. All scores are on the scale of
 papers.</p>
-<dl class="card">
-{% for name, value in settings.items() %}
-<dt>{{ name }}</dt><dd>{{ value }}</dd>
-{% endfor %}
-</dl>
+{% include "settings" %}
 {% endblock %}
 """)

@@ -242,16 +242,8 @@ since the evaluation before. A beam search and intervals: <code>captioner evalua
 {% endif %}
 
 <h2>Recipe</h2>
-<dl class="card">
-{% for name, value in settings.items() %}
-<dt>{{ name }}</dt><dd>{{ value }}</dd>
-{% endfor %}
-</dl>
+{% include "settings" %}
 <h2>Environment</h2>
-<dl class="card">
-{% for name, value in run.environment.items() %}
-<dt>{{ name }}</dt><dd>{{ value }}</dd>
-{% endfor %}
-</dl>
+{% with settings = run.environment %}{% include "settings" %}{% endwith %}
 {% endblock %}
 """)

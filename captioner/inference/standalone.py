@@ -50,14 +50,23 @@ dd { margin: 0; overflow-wrap: anywhere; }
 </html>
 """
 
+_SETTINGS = """\
+<dl class="card">
+{% for name, value in settings.items() %}
+<dt>{{ name }}</dt><dd>{{ value }}</dd>
+{% endfor %}
+</dl>
+"""
+
 
 def standalone_page(template: str, **others: str) -> jinja2.Template:
     """The page of a template that fills the blocks `style` and `content`, and is given a `title`.
 
-    It may include `others` by their names. What it shows is escaped, since names come from a stranger's disk.
+    It may include `others` by their names, and `settings`, which lists what a dict called so holds. What it shows is
+    escaped, since names come from a stranger's disk.
     """
     environment = jinja2.Environment(
-        loader=jinja2.DictLoader({"standalone": _STANDALONE, "page": template, **others}),
+        loader=jinja2.DictLoader({"standalone": _STANDALONE, "settings": _SETTINGS, "page": template, **others}),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -244,10 +244,6 @@ new sequences; guessing gets {{ "%.1f" | format(100 * chance) }} percent.</p>
 </div>
 {% endif %}
 <h2>Settings</h2>
-<dl class="card">
-{% for name, value in settings.items() %}
-<dt>{{ name }}</dt><dd>{{ value }}</dd>
-{% endfor %}
-</dl>
+{% include "settings" %}
 {% endblock %}
 """)
