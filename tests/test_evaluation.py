@@ -198,7 +198,7 @@ def test_the_page_escapes_every_text(evaluation):
 
 
 def test_faults_are_told_beside_those_of_the_references(evaluation):
-    faulty = replace(evaluation, faults=Faults(0.5, 0.0, 0.25, 0.125))
+    faulty = replace(evaluation, faults=Faults(0.5, 0.0, 0.25, 0.125, 0.0))
     text = Page(page_of(faulty)).text
     for expected in ("Dangling end", "50.0%", "Unknown word", "Repeated word", "25.0%", "Repeated phrase", "12.5%"):
         assert expected in text

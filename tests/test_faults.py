@@ -17,6 +17,8 @@ from captioner.text.vocabulary import normalise
         ("a dog dog runs", "repeated_word"),
         ("a man beside a man", "repeated_phrase"),
         ("two women with two women", "repeated_phrase"),
+        ("a man and a woman is sitting", "singular_for_two"),
+        ("a brown dog and a small white dog is running", "singular_for_two"),
     ],
 )
 def test_each_fault_is_found_alone(caption: str, fault: str) -> None:
@@ -27,8 +29,8 @@ def test_each_fault_is_found_alone(caption: str, fault: str) -> None:
 
 def test_what_people_say_is_no_fault() -> None:
     """Function words come again in every sentence, and some of them end one."""
-    captions = ["a boy in a hat in a boat", "a man with his coat on", "a dog jumps up", ""]
-    assert find_faults([caption.split() for caption in captions]) == Faults(0.0, 0.0, 0.0, 0.0)
+    captions = ["a boy in a hat in a boat", "a man with his coat on", "a dog jumps up", "a man and a dog are here", ""]
+    assert find_faults([caption.split() for caption in captions]) == Faults(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_the_unknown_word_is_found_in_a_sentence_that_was_normalised() -> None:

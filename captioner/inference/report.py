@@ -32,6 +32,7 @@ FAULTS = {
     "unknown_word": ("Unknown word", "captions that say <unk>"),
     "repeated_word": ("Repeated word", "captions that say a word twice in a row"),
     "repeated_phrase": ("Repeated phrase", "captions that say two words in a row again later"),
+    "singular_for_two": ("Singular for two", "captions that begin like “a man and a dog is”"),
 }
 """What each fault is called, and a note on it."""
 

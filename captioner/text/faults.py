@@ -1,8 +1,9 @@
-"""Faults of captions that can be seen without the picture: ends that dangle, words and phrases said twice."""
+"""Faults of captions that can be seen without the picture: dangling ends, things said twice, "a man and a dog is"."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ _UNKNOWN_WORDS = frozenset({"<unk>", "unk"})
 """The special token, as it is and as `normalise` leaves it."""
 
 
+_TWO_AS_ONE = re.compile(r"an? (\w+ ){1,3}and an? (\w+ ){1,3}(is|was|has)\b")
+
+
 @dataclass(frozen=True)
 class Faults:
     """Shares of captions, 0 to 1, that have each fault."""
@@ -31,11 +35,13 @@ class Faults:
     """A word stands twice in a row."""
     repeated_phrase: float
     """Two words in a row, at least one of them no function word, come again later: "a man beside a man"."""
+    singular_for_two: float
+    """It says of two that one "is": "a man and a woman is"."""
 
 
 def find_faults(captions: Sequence[Sequence[str]]) -> Faults:
     """How many of the captions, lists of words and at least one of them, have each fault."""
-    checks = (_dangles, _has_unknown_word, _repeats_word, _repeats_phrase)
+    checks = (_dangles, _has_unknown_word, _repeats_word, _repeats_phrase, _takes_two_for_one)
     return Faults(*(sum(map(check, captions)) / len(captions) for check in checks))
 
 
@@ -54,3 +60,8 @@ def _repeats_word(words: Sequence[str]) -> bool:
 def _repeats_phrase(words: Sequence[str]) -> bool:
     pairs = [pair for pair in itertools.pairwise(words) if not FUNCTION_WORDS.issuperset(pair)]
     return len(set(pairs)) < len(pairs)
+
+
+def _takes_two_for_one(words: Sequence[str]) -> bool:
+    """Whether the caption begins with two things of up to three words each and goes on with a verb for one."""
+    return _TWO_AS_ONE.match(" ".join(words)) is not None
