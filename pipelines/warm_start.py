@@ -65,7 +65,7 @@ def study(
             "above 0; leave it out."
         )
     with progress_bar() as bar:
-        seen = learning_features(old.encoder, old.config, load_to_learn(data), data, bar)
+        seen = learning_features(old.encoder, warmly, load_to_learn(data), data, bar)
     training, development = (_reworded(part, reword) for part in seen)
     mine, judging = (_about(part, about) for part in (training, development))
     numbers = sorted(int(number) for number in pictures.split(","))

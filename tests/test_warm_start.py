@@ -98,6 +98,14 @@ def test_the_search_is_the_old_models_and_its_training_is_not() -> None:
     assert config.training.epochs not in (99, Config().training.epochs)
 
 
+def test_the_crops_that_a_model_learnt_from_are_no_part_of_what_is_begun_from_it() -> None:
+    old = tiny_model()
+    old.config = replace(old.config, encoder=replace(old.config.encoder, crops=8))
+    assert load_config(None, base=settings_kept(old)).encoder == replace(old.config.encoder, crops=0)
+    asked = load_config(None, ["encoder.crops=3"], base=settings_kept(old))
+    assert warm_start(old, asked, NEW).config.encoder.crops == 3
+
+
 @pytest.mark.parametrize("recipe", ["custom.toml", "custom-cnn.toml"])
 def test_a_recipe_for_one_s_own_pictures_drops_out_whatever_the_old_model_did_last(recipe: str) -> None:
     """The shipped one ended with captions that it drew itself, and without dropout."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
@@ -22,9 +22,13 @@ _FREE = ("mirrored", "crops", "dropout")
 
 
 def settings_kept(old: CaptioningModel) -> Config:
-    """What a recipe leaves open and an older model decides: its encoder, decoder, units of words and search."""
+    """What a recipe leaves open and an older model decides: its encoder, decoder, units of words and search.
+
+    Not how many crops it learnt from: they cost much, and pay where pictures are few and the CNN learns.
+    """
     vocabulary = VocabularyConfig(units=old.vocabulary.units)
-    return Config(vocabulary, encoder=old.config.encoder, decoder=old.config.decoder, search=old.config.search)
+    encoder = replace(old.config.encoder, crops=0)
+    return Config(vocabulary, encoder=encoder, decoder=old.config.decoder, search=old.config.search)
 
 
 def warm_start(old: CaptioningModel, config: Config, captions: Sequence[Sequence[str]]) -> CaptioningModel:
