@@ -7,6 +7,7 @@ import typer
 
 from captioner.app.__main__ import demo
 from captioner.pipelines import run
+from captioner.pipelines.average import average
 from captioner.pipelines.benchmark import benchmark
 from captioner.pipelines.calibrate import calibrate
 from captioner.pipelines.caption import caption
@@ -39,7 +40,7 @@ for command in (
     *(caption, explain, demo),
     *(verify, merge),
     *(label, prepare, train, report, evaluate, compare, teach),
-    *(tune, calibrate, pack, export, push, vocabulary, benchmark, throughput),
+    *(tune, average, calibrate, pack, export, push, vocabulary, benchmark, throughput),
 ):
     app.command()(command)
 app.add_typer(study, name="study")

@@ -1,0 +1,34 @@
+"""Average the weights of models that began from the same one: better than any of them, and no slower.
+
+captioner average runs/a/best runs/b/best --out runs/averaged
+captioner evaluate runs/averaged data/flickr8k
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import run
+
+
+def average(
+    models: Annotated[list[str], typer.Argument(help="Two or more models that learnt on from the same one.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; a model there is replaced.")],
+) -> None:
+    """Write the mean of several models; its words, its search and its recipe are those of the first.
+
+    Train them with other seeds or settings from one model (`captioner train --from`), and measure whether their mean is
+    better: `captioner compare`.
+    """
+    from captioner.model.averaging import average_models
+    from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint, save_checkpoint
+    from captioner.model.hub import find_model
+
+    averaged = average_models([load_checkpoint(find_model(model).folder) for model in models])
+    save_checkpoint(averaged, out)
+    print(f"{out}: the mean of {len(models)} models, fingerprint {checkpoint_fingerprint(out)[:12]}.")
+
+
+if __name__ == "__main__":
+    run(average)
