@@ -25,9 +25,6 @@ class Table:
     def select_rows(self, rows: Tensor) -> Table:
         return Table(self.log_probabilities, self.before.gather(1, rows))
 
-    def select_pictures(self, pictures: Tensor) -> Table:
-        return Table(self.log_probabilities[pictures], self.before[pictures])
-
     def only(self, picture: int) -> Table:
         """The same model with one of its pictures."""
         return Table(self.log_probabilities[picture : picture + 1], self.before[picture : picture + 1])

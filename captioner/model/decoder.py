@@ -42,11 +42,6 @@ class State:
         chosen = {n: t.gather(1, rows.unsqueeze(-1).expand(-1, -1, t.shape[-1])) for n, t in self.rows.items()}
         return replace(self, rows=chosen)
 
-    def select_pictures(self, pictures: Tensor) -> State:
-        """The state of the pictures numbered in `pictures` (chosen pictures,) alone."""
-        rows, shared = ({name: part[pictures] for name, part in parts.items()} for parts in (self.rows, self.picture))
-        return State(rows, shared)
-
     def cell(self, name: str) -> CellState:
         """The state of the cell called `name`."""
         return CellState(hidden=self.rows[f"{name}.hidden"], memory=self.rows[f"{name}.memory"])

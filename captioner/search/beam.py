@@ -38,8 +38,6 @@ from captioner.search.tree import Recorder
 
 WIDEST = 1000
 """What a beam may hold; more would take all memory long before it found better captions."""
-_LEAVING_TOGETHER = 4
-"""Pictures leave the batch when at least one in so many is over: to copy the others' states takes time as well."""
 
 
 @torch.inference_mode()
@@ -74,37 +72,30 @@ def beam_search(
     if groups > 1:
         state = state.select_rows(torch.zeros_like(beams.words))
     finished = _nothing_finished(pictures * groups, best, longest + 1, end, device)
-    sought = torch.arange(pictures, device=device)  # the pictures whose search is not over yet
-    answers: list[list[Hypothesis]] = [[] for _ in range(pictures)]
     if recorder is not None:
         recorder.begin(pictures, start, constraints, length_exponent=length_exponent, groups=groups)
 
     for length in range(longest + 1):
         log_probabilities, state = step(beams.words, state)
         allowed = constraints.apply(log_probabilities, beams.history, beams.progress)
-        reached = (beams.totals.unsqueeze(-1) + allowed).reshape(len(sought), groups, -1, allowed.shape[-1])
+        reached = (beams.totals.unsqueeze(-1) + allowed).reshape(pictures, groups, -1, allowed.shape[-1])
         ended = reached[..., end].flatten(0, 1)
         finished.add(beams.history.reshape(*ended.shape, length), ended, ended / (length + 1) ** length_exponent)
         reached[..., end] = -torch.inf
         chosen = _choose(reached, beams.progress, automaton, width=beam_width // groups, diversity=diversity)
         # What is unfinished loses probability with every word; only a longer division can still raise its score.
-        hope = chosen.totals.reshape(len(sought), groups, -1).amax(dim=-1) / (longest + 1) ** length_exponent
-        worst = finished.scores[:, -1].reshape(len(sought), groups)
+        hope = chosen.totals.reshape(pictures, groups, -1).amax(dim=-1) / (longest + 1) ** length_exponent
+        worst = finished.scores[:, -1].reshape(pictures, groups)
         over = ((worst > hope) | hope.isneginf()).all(dim=-1)
         if recorder is not None:
             recorder.step(log_probabilities, chosen.totals, chosen.rows, chosen.words, over)
-        leaving = int(over.sum())
-        if leaving == len(sought):
+        if bool(over.all()):
             break
         state = state.select_rows(chosen.rows)
         beams = beams.extended(chosen, constraints)
-        if leaving * _LEAVING_TOGETHER >= len(sought) and recorder is None:
-            gone, left = (which.nonzero().squeeze(1) for which in (over, ~over))
-            _answer(answers, sought[gone], finished.select_pictures(gone, groups), groups, best)
-            finished = finished.select_pictures(left, groups)
-            sought, state, beams = sought[left], state.select_pictures(left), beams.select_pictures(left)
 
-    _answer(answers, sought, finished, groups, best)
+    found = _hypotheses(finished, end)
+    answers = [_in_turn(found[first : first + groups], best) for first in range(0, len(found), groups)]
     for picture in [number for number, captions in enumerate(answers) if not captions]:
         way = backtrack(step, at_start, picture, pictures=pictures, start=start, constraints=constraints, device=device)
         if way is not None:
@@ -112,13 +103,6 @@ def beam_search(
     if recorder is not None:
         recorder.finish(answers)
     return answers
-
-
-def _answer(answers: list[list[Hypothesis]], pictures: Tensor, finished: _Finished, groups: int, best: int) -> None:
-    """Put the captions of these pictures, (pictures x groups) in `finished`, where they belong among the answers."""
-    found = finished.hypotheses()
-    for number, picture in enumerate(pictures.tolist()):
-        answers[picture] = _in_turn(found[number * groups : (number + 1) * groups], best)
 
 
 @dataclass
@@ -145,10 +129,6 @@ class _Beams:
     history: Tensor
     """(pictures, rows, length): all words."""
 
-    def select_pictures(self, pictures: Tensor) -> _Beams:
-        """Those of some pictures alone."""
-        return _Beams(self.totals[pictures], self.words[pictures], self.progress[pictures], self.history[pictures])
-
     def extended(self, choice: _Choice, constraints: Constraints) -> _Beams:
         """One word further."""
         history = self.history.gather(1, choice.rows.unsqueeze(-1).expand(-1, -1, self.history.shape[-1]))
@@ -163,25 +143,6 @@ class _Finished:
     words: Tensor  # (pictures x groups, best, longest + 1), filled with the end token
     log_probabilities: Tensor  # (pictures x groups, best)
     scores: Tensor  # (pictures x groups, best)
-
-    def select_pictures(self, pictures: Tensor, groups: int) -> _Finished:
-        """Those of some pictures alone."""
-        rows = (pictures.unsqueeze(1) * groups + torch.arange(groups, device=pictures.device)).flatten()
-        return _Finished(self.words[rows], self.log_probabilities[rows], self.scores[rows])
-
-    def hypotheses(self) -> list[list[Hypothesis]]:
-        """For every picture and group its captions, best first."""
-        # The end token stands at the end of every place, taken or not.
-        end = int(self.words[0, 0, -1])
-        places = zip(self.words.tolist(), self.log_probabilities.tolist(), self.scores.tolist(), strict=True)
-        return [
-            [
-                Hypothesis(tuple(ids[: ids.index(end)]), log_probability, score)
-                for ids, log_probability, score in zip(*captions, strict=True)
-                if score > -torch.inf
-            ]
-            for captions in places
-        ]
 
     def add(self, history: Tensor, log_probabilities: Tensor, scores: Tensor) -> None:
         """Offer one finished caption per row; keep the best."""
@@ -281,3 +242,18 @@ def _in_turn(groups: Sequence[list[Hypothesis]], best: int) -> list[Hypothesis]:
     turns = itertools.chain.from_iterable(itertools.zip_longest(*by_first))
     different = {caption.words: caption for caption in turns if caption is not None}
     return list(itertools.islice(different.values(), best))
+
+
+def _hypotheses(finished: _Finished, end: int) -> list[list[Hypothesis]]:
+    answers = []
+    for words, log_probabilities, scores in zip(
+        finished.words.tolist(), finished.log_probabilities.tolist(), finished.scores.tolist(), strict=True
+    ):
+        answers.append(
+            [
+                Hypothesis(tuple(ids[: ids.index(end)]), log_probability, score)
+                for ids, log_probability, score in zip(words, log_probabilities, scores, strict=True)
+                if score > -torch.inf
+            ]
+        )
+    return answers

@@ -15,10 +15,6 @@ class Rows(Protocol):
         """The state with each picture's rows replaced by those numbered in `rows` (pictures, new rows)."""
         ...
 
-    def select_pictures(self, pictures: Tensor) -> Self:
-        """The state of the pictures numbered in `pictures` (chosen pictures,) alone."""
-        ...
-
 
 AnyState = TypeVar("AnyState", bound=Rows)
 StateOfStep = TypeVar("StateOfStep")
