@@ -45,7 +45,7 @@ class EncoderConfig:
     size: int = 224
     """Pictures are resized to this many pixels square."""
     mirrored: bool = True
-    """Train on mirror images too; in their captions left and right change places."""
+    """Train on mirror images too; in their captions, if English, left and right change places."""
     crops: int = 0
     """Train on so many random parts of each picture too, their colours changed a little."""
 

@@ -1,7 +1,7 @@
 """A prepared collection's pictures as an encoder sees them, computed below a progress bar."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from captioner.errors import DataError
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from captioner.data.views import Views
     from captioner.model.encoder import Encoder
     from captioner.training.processes import Processes
+
+
+class LearningFeatures(NamedTuple):
+    """What a run is given."""
+
+    train: "CaptionedFeatures"
+    """In all the views that its recipe asks for."""
+    validation: "CaptionedFeatures"
 
 
 def load_to_learn(data: Path) -> "datasets.DatasetDict":
@@ -33,18 +41,19 @@ def learning_features(
     data: Path,
     progress: "Progress",
     processes: "Processes | None" = None,
-) -> "tuple[CaptionedFeatures, CaptionedFeatures]":
-    """What a run learns from, in all the views its recipe asks for, and the development pictures it is judged by."""
+) -> LearningFeatures:
+    """What a run learns from, and the development pictures it is judged by."""
     from captioner.data.views import Views
     from captioner.training.learner import uses_bf16
 
     bf16 = uses_bf16(config.training, encoder.mean.device)
     views = Views(config.encoder.mirrored, config.encoder.crops)
-    train, validation = (
-        read_features(encoder, collection[split], data, progress, views=shown, bf16=bf16, processes=processes)
-        for split, shown in (("train", views), ("validation", Views()))
+    return LearningFeatures(
+        *(
+            read_features(encoder, collection[split], data, progress, views=shown, bf16=bf16, processes=processes)
+            for split, shown in (("train", views), ("validation", Views()))
+        )
     )
-    return train, validation
 
 
 def read_features(

@@ -55,6 +55,7 @@ def showcase(
     from captioner import Captioner
     from captioner.inference.standalone import inlined
 
+    take_folder(out, marker="table.md")
     pictures = [*_photographs(), *_drawings()]
     captioner = Captioner.from_pretrained(model)
     captions = captioner.caption_each(each.picture for each in pictures)
@@ -62,7 +63,6 @@ def showcase(
     for each, caption in zip(pictures, captions, strict=True):
         said = caption.hedged or str(caption.error)
         rows.append(_Captioned(each, said, caption.level or "-", inlined(each.picture, longest=_THUMBNAIL)))
-    take_folder(out, marker="index.html")
     table = [f"| {row.shown.name} | {row.shown.origin} | {row.caption} | {row.level} |" for row in rows]
     lines = ["| picture | from | what it says | how sure |", "| --- | --- | --- | --- |", *table]
     write_text(out / "table.md", "\n".join(lines) + "\n")

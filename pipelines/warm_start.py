@@ -59,6 +59,12 @@ def study(
     out.mkdir(parents=True, exist_ok=True)
     old = load_checkpoint(find_model(start).folder)
     warmly, freshly = load_config(recipe, base=settings_kept(old)), load_config(nothing, set, base=settings_kept(old))
+    recipes = [warmly, freshly] if older is None else [warmly, freshly, load_config(older, set)]
+    if len({(recipe.encoder.mirrored, recipe.encoder.crops) for recipe in recipes}) > 1:
+        raise ConfigError(
+            "All begin from the same views of the pictures, but the recipes' encoder.mirrored or encoder.crops differ; "
+            "--set them."
+        )
     if warmly.training.tuned_blocks or freshly.training.tuned_blocks:
         raise ConfigError(
             "The curve compares decoders alone, on features computed once, but a recipe says training.tuned_blocks "
@@ -76,7 +82,7 @@ def study(
             part.select(np.setdiff1d(np.arange(len(part.captions)), chosen))
             for part, chosen in ((training, mine), (development, judging))
         )
-        old = _trained(new_model(load_config(older, set), others.captions), others, apart, out / "older")
+        old = _trained(new_model(recipes[-1], others.captions), others, apart, out / "older")
     order = np.random.default_rng(0).permutation(mine)
     choosing, judged = training.select(order[numbers[-1] :]), development.select(judging)
     figures = {"before": _score(old, judged)}

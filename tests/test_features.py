@@ -136,6 +136,6 @@ def test_a_disk_without_room_is_told_before_the_work_begins(
 ) -> None:
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _folder: type("Usage", (), {"free": 1000}))
     told: list[int] = []
-    with pytest.raises(DataError, match=r"5 pictures need .* GB .* or have fewer views: encoder.mirrored=false"):
+    with pytest.raises(DataError, match=r"5 pictures need .* GB .* or have fewer views"):
         computed(rows, encoder, tmp_path, done=told.append)
     assert told == []

@@ -24,8 +24,8 @@ SHIPPED = Path(captioner.pretrained.__file__).parent
 
 
 def test_folds_are_even_and_the_same_for_the_same_seed() -> None:
-    assert np.bincount(deal(23, 5, seed=1)).tolist() == [5, 5, 5, 4, 4]
-    assert deal(23, 5, seed=1).tolist() == deal(23, 5, seed=1).tolist()
+    assert np.bincount(deal(23, among=5, seed=1)).tolist() == [5, 5, 5, 4, 4]
+    assert deal(23, among=5, seed=1).tolist() == deal(23, among=5, seed=1).tolist()
 
 
 def test_the_line_is_even_odds_where_photographs_and_drawings_lie_apart() -> None:

@@ -33,13 +33,13 @@ def test_every_second_view_is_mirrored_if_any_is(views: Views, mirrored: list[bo
         assert falls.tolist() == [mirror, mirror]
 
 
-def test_the_first_two_views_are_the_whole_picture_as_it_is() -> None:
+def test_the_first_two_views_are_the_whole_picture_and_its_mirror_image() -> None:
     views, pixels = Views(mirrored=True, crops=1), some_pixels()
     assert torch.equal(views.show(pixels, 0, range(2)), pixels)
     assert torch.equal(views.show(pixels, 1, range(2)), pixels.flip(-1))
 
 
-def test_a_crop_follows_from_the_numbers_of_picture_and_view_alone() -> None:
+def test_a_crop_is_the_same_each_time_and_whichever_pictures_are_asked_for() -> None:
     views, pixels = Views(crops=2), some_pixels()
     torch.manual_seed(1)
     expected = torch.rand(1)
@@ -55,4 +55,6 @@ def test_a_crop_follows_from_the_numbers_of_picture_and_view_alone() -> None:
 
 def test_left_and_right_change_places_in_the_mirror_and_nothing_else() -> None:
     said = "Left of a man, a bright dog turns right; left-handed rights"
+    other = "a dog right behind a man who has left the boat, left alone"
+    assert mirrored_caption(other) == other
     assert mirrored_caption(said) == "right of a man, a bright dog turns left; right-handed rights"

@@ -57,6 +57,7 @@ class RegionFeatures:
         self._parts = parts
         self._chosen = np.arange(sum(len(part) for part in parts)) if chosen is None else chosen
         self.shape: tuple[int, ...] = (len(self._chosen), *parts[0].shape[1:])
+        assert len(views) == self.shape[1], "each view has its features"
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -118,7 +119,7 @@ def region_features(
     Raises DataError when a file is damaged or the disk has no room for what is missing.
     """
     files = _Files(
-        folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{_name(views)}{'-bf16' if bf16 else ''}",
+        folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views.name}{'-bf16' if bf16 else ''}",
         (len(rows), len(views), encoder.regions, encoder.feature_size),
         pictures_per_file,
     )
@@ -185,7 +186,7 @@ class _Files:
         missing = sum(len(self.pictures(number)) for number in range(self.count) if self.find(number) is None)
         needed, free = 2 * missing * int(np.prod(self.shape[1:])), shutil.disk_usage(self.folder).free
         if needed > free:
-            fewer = ", or have fewer views: encoder.mirrored=false, encoder.crops=0" if self.shape[1] > 1 else ""
+            fewer = ", or have fewer views (encoder.crops, encoder.mirrored)" if self.shape[1] > 1 else ""
             raise DataError(
                 f"The region features of {missing:,} pictures need {needed / 1e9:.1f} GB in {self.folder}, but "
                 f"{free / 1e9:.1f} GB are free; make room{fewer}."
@@ -211,11 +212,6 @@ def _encoded_batches(rows: datasets.Dataset, batch_size: int) -> Iterator[list[b
     undecoded = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
     for batch in undecoded.iter(batch_size):
         yield [picture["bytes"] for picture in batch["image"]]
-
-
-def _name(views: Views) -> str:
-    whole = 1 + views.mirrored
-    return f"{whole}+{views.crops}" if views.crops else str(whole)
 
 
 def _fingerprint(rows: datasets.Dataset) -> str:

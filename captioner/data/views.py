@@ -1,6 +1,6 @@
 """The views of a picture that training shows: itself, its mirror image, and random parts of it in other colours.
 
-A view always looks the same: what is random about it follows from its number and the picture's.
+A view always looks the same: what is random about it follows from its number, the picture's, and how many there are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ class Views:
     mirrored: bool = False
     """Number 1 is the whole picture's mirror image, and every second of the crops is mirrored, too."""
     crops: int = 0
-    """So many random parts, as large as the whole."""
+    """So many random parts, resized to the size of the whole."""
+
+    @property
+    def name(self) -> str:
+        """Views that look alike have the same name, which can be part of a file's; others have another."""
+        whole = str(1 + self.mirrored)
+        return f"{whole}+{self.crops}-{_LEAST_AREA:g}-{_COLOURS:g}" if self.crops else whole
 
     def __len__(self) -> int:
         return 1 + self.mirrored + self.crops
@@ -49,7 +55,7 @@ class Views:
 def _crop(picture: Tensor, seed: int) -> Tensor:
     """A random part of a picture (3, size, size), as large as the picture and in other colours."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the CPU, the only one that is forked
         part: Tensor = _random_crop(picture.shape[-1])(picture)
     return part
 

@@ -49,12 +49,10 @@ def by_length(captions: Captions, references: References, cider_d: NDArray[np.fl
     group = np.searchsorted(cuts, lengths)
     found = []
     for number in np.unique(group):
-        chosen = np.flatnonzero(group == number)
-        bleu_4 = bleu([captions[index] for index in chosen.tolist()], [references[index] for index in chosen.tolist()])[
-            3
-        ]
-        own = lengths[chosen]
-        found.append(OfLength(int(own.min()), int(own.max()), len(chosen), float(cider_d[chosen].mean()), 100 * bleu_4))
+        chosen = group == number
+        numbers, own = np.flatnonzero(chosen).tolist(), lengths[chosen]
+        *_, bleu_4 = bleu([captions[each] for each in numbers], [references[each] for each in numbers])
+        found.append(OfLength(int(own.min()), int(own.max()), len(own), float(cider_d[chosen].mean()), 100 * bleu_4))
     return found
 
 

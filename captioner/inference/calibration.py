@@ -215,7 +215,7 @@ def _fit_confidence(observations: Sequence[Observation]) -> tuple[Logistic, Logi
 def _measure_confidence(
     observations: Sequence[Observation], seed: int
 ) -> tuple[Reliability, Reliability, dict[Level, LevelFigures]]:
-    fold = deal(len(observations), FOLDS, seed=seed)
+    fold = deal(len(observations), among=FOLDS, seed=seed)
     of_words: list[Floats] = [np.empty(0)] * len(observations)
     of_captions = np.empty(len(observations))
     for number in range(FOLDS):

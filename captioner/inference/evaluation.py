@@ -98,16 +98,16 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Every figure as plain lists and dicts; the captions are in `as_records`."""
-        scores = {name: value if value is None else round(value, 4) for name, value in asdict(self.scores).items()}
+        scores = _rounded(asdict(self.scores))
         scores["meteor_nltk"] = scores.pop("meteor")
         return {
             "scores": scores,
             "intervals_95": {name: [round(low, 4), round(high, 4)] for name, (low, high) in self.intervals.items()},
-            "faults": {name: round(share, 4) for name, share in asdict(self.faults).items()},
-            "reference_faults": {name: round(share, 4) for name, share in asdict(self.reference_faults).items()},
+            "faults": _rounded(asdict(self.faults)),
+            "reference_faults": _rounded(asdict(self.reference_faults)),
             "contradicted": {kind: told._asdict() for kind, told in self.contradicted.items()},
-            "by_length": [group._asdict() for group in self.by_length],
-            "by_noun": [noun._asdict() for noun in self.by_noun],
+            "by_length": [_rounded(group._asdict()) for group in self.by_length],
+            "by_noun": [_rounded(noun._asdict()) for noun in self.by_noun],
             "vocabulary_size": self.vocabulary_size,
             "pictures": len(self.scored),
             "references": self.references,
@@ -131,6 +131,10 @@ class Evaluation:
             for picture in self.failed
         ]
         return sorted(records, key=lambda record: str(record["image_id"]))
+
+
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
 
 
 def evaluate(

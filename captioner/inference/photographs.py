@@ -107,7 +107,7 @@ def fit_photographs(photographs: Floats, drawings: Floats) -> Logistic:
 def separate(photographs: Floats, drawings: Drawings, *, seed: int) -> Separation:
     """Draw the line and measure it; mean regions of photographs (pictures, feature_size)."""
     names = list(dict.fromkeys(drawings.kinds.tolist()))
-    fold = deal(len(photographs), len(names), seed=seed)
+    fold = deal(len(photographs), among=len(names), seed=seed)
     odds, drawn_odds = np.empty(len(photographs)), np.empty(len(drawings.kinds))
     for number, name in enumerate(names):
         out, drawn_out = fold == number, drawings.kinds == name

@@ -217,7 +217,8 @@ figcaption .quiet { font-size: .8rem; overflow-wrap: anywhere; }
 <section class="card">
 <h2>By what is shown</h2>
 <p class="quiet">The references' commonest nouns: on how many pictures people name them, for how many of these
-the caption does, too, and how many of the captions that say them people bear out.</p>
+the caption does, too, and how many of the captions that say them people bear out. “Dogs” is another word than
+“dog”.</p>
 <table>
 <tr><th></th><th>pictures</th><th>said</th><th>rightly</th><th>CIDEr-D</th></tr>
 {% for noun in evaluation.by_noun %}
@@ -268,7 +269,7 @@ the caption does, too, and how many of the captions that say them people bear ou
 <p>{{ remark }}</p>
 {% endfor %}
 <p>CIDEr-D takes the rarity of words from these references, so compare it only on the same pictures; it may
-exceed 100. BLEU is over all captions at once, by NLTK, without smoothing. All scores are on the scale of
+exceed 100. BLEU is over all captions of a row at once, by NLTK, without smoothing. All scores are on the scale of
 papers.</p>
 {% include "settings" %}
 {% endblock %}

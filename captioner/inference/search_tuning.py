@@ -117,7 +117,7 @@ def tune_search(
         said |= _say(model, pictures, width, settings, searched=number * len(pictures.captions), done=done)
     judge = _Judge(model, pictures)
     scores = {search: judge.each(captions) for search, captions in said.items()}
-    fold = deal(len(pictures.captions), FOLDS, seed=seed)
+    fold = deal(len(pictures.captions), among=FOLDS, seed=seed)
     # What is stored comes first: of equal choices the first is taken.
     every = [stored, *(search for settings in tried.values() for search in settings if search != stored)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,11 +15,10 @@ DANGLING_WORDS = frozenset(
 )
 """English words that a finished sentence hardly ends with; it does with "on" ("with his coat on") and "by"."""
 
+_SINGULAR_VERBS = frozenset({"is", "was", "has"})
+
 _UNKNOWN_WORDS = frozenset({"<unk>", "unk"})
 """The special token, as it is and as `normalise` leaves it."""
-
-
-_TWO_AS_ONE = re.compile(r"an? (\w+ ){1,3}and an? (\w+ ){1,3}(is|was|has)\b")
 
 
 @dataclass(frozen=True)
@@ -63,5 +61,16 @@ def _repeats_phrase(words: Sequence[str]) -> bool:
 
 
 def _takes_two_for_one(words: Sequence[str]) -> bool:
-    """Whether the caption begins with two things of up to three words each and goes on with a verb for one."""
-    return _TWO_AS_ONE.match(" ".join(words)) is not None
+    verb = next((place for place, word in enumerate(words) if word in _SINGULAR_VERBS), 0)
+    subject = list(words[:verb])
+    if subject.count("and") != 1:
+        return False
+    middle = subject.index("and")
+    return _is_one_thing(subject[:middle]) and _is_one_thing(subject[middle + 1 :])
+
+
+def _is_one_thing(words: Sequence[str]) -> bool:
+    """Whether these are an article and what it is of: "a small dog", but not "a man with glasses" or "a man sits"."""
+    *before, noun = words or [""]
+    is_verb = noun.endswith("ing") or (noun.endswith("s") and not noun.endswith("ss"))
+    return before[:1] in (["a"], ["an"]) and FUNCTION_WORDS.isdisjoint([*before[1:], noun]) and not is_verb

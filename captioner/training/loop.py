@@ -59,12 +59,10 @@ def fit(
         )
     settings, device = model.config.training, model.device
     encode = model.vocabulary.encode
-    plan = Plan(
-        settings,
-        [[encode(caption) for caption in row] for row in train.captions],
-        mirrored_captions=[[encode(mirrored_caption(caption)) for caption in row] for row in train.captions],
-        views=train.features.views,
-    )
+    captions = [[encode(caption) for caption in row] for row in train.captions]
+    views = train.features.views
+    mirrored = _mirrored(train.captions, captions, encode) if views.mirrored else captions
+    plan = Plan(settings, captions, mirrored_captions=mirrored, views=views)
     state = RunState(model, settings, steps=plan.steps, identity=_identity(model, train))
     if resume and state_file(folder).exists():
         state.load(state_file(folder))
@@ -200,6 +198,19 @@ class _Run:
         if self._files is not None:
             self._files.save(self._state)
         self._saved_at = time.monotonic()
+
+
+def _mirrored(
+    captions: list[list[str]], encoded: list[list[list[int]]], encode: Callable[[str], list[int]]
+) -> list[list[list[int]]]:
+    """The captions of the mirror images, encoded; few differ, and the others are not encoded again."""
+    return [
+        [
+            ids if (mirrored := mirrored_caption(caption)) == caption else encode(mirrored)
+            for caption, ids in zip(row, known, strict=True)
+        ]
+        for row, known in zip(captions, encoded, strict=True)
+    ]
 
 
 def _identity(model: CaptioningModel, train: CaptionedFeatures) -> str:

@@ -114,8 +114,8 @@ class RunState:
             ) from error
         if identity != self.identity:
             raise TrainingError(
-                f"A run must be resumed with its own recipe, collection and --from, but those of {path} differ; "
-                "give the same ones, or train into a new folder."
+                f"A run must be resumed with its own recipe, collection and --from, by the version of Captioner that "
+                f"began it, but those of {path} differ; give the same ones, or train into a new folder."
             )
         self.current.load_state_dict(state["weights"])
         self.average.load_state_dict(state["average"])
