@@ -131,6 +131,18 @@ def test_a_damaged_file_is_named(encoder: Encoder, rows: datasets.Dataset, tmp_p
     computed(rows, encoder, tmp_path)
 
 
+def test_a_crop_is_of_its_own_picture_however_the_pictures_are_dealt(
+    encoder: Encoder, rows: datasets.Dataset, tmp_path: Path
+) -> None:
+    views = Views(mirrored=True, crops=2)
+    dealt = computed(rows, encoder, tmp_path / "dealt", views=views)
+    together = computed(rows, encoder, tmp_path / "together", views=views, batch_size=5, pictures_per_file=5)
+    for view in range(4):
+        # Other numbers of pictures at once are other products, and round otherwise.
+        np.testing.assert_allclose(dealt.read(np.arange(5), view), together.read(np.arange(5), view), atol=5e-3, rtol=0)
+    assert np.abs(dealt.read(np.arange(5), 2) - dealt.read(np.arange(5), 0)).max() > 0.05
+
+
 def test_a_disk_without_room_is_told_before_the_work_begins(
     encoder: Encoder, rows: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

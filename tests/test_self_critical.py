@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from captioner.config import SearchConfig
 from captioner.data.batches import Captions
@@ -19,6 +21,7 @@ from captioner.training.events import MemoryShort, StepSkipped
 from captioner.training.loop import fit
 from captioner.training.noise import Noise
 from captioner.training.objectives import draw_captions, self_critical, teacher_forcing
+from captioner.training.reward import Reward
 from tests.conftest import tiny_model
 from tests.training import begin, evaluations, losses, model_to_train, some_pictures, train
 
@@ -173,3 +176,24 @@ def test_a_batch_that_cannot_be_learnt_is_skipped(tmp_path: Path) -> None:
         model.decoder.output_bias[5] = torch.nan
     events = list(fit(model, some_pictures(model, 22, 2), some_pictures(model, 6, 1), folder=tmp_path))
     assert sum(isinstance(event, StepSkipped) for event in events) == 6
+
+
+def test_the_reward_is_told_which_pictures_are_mirror_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+
+    class Spy(Reward):
+        def of(
+            self,
+            pictures: Sequence[int] | NDArray[np.int64],
+            captions: Captions,
+            *,
+            mirrored: NDArray[np.bool_] | None = None,
+        ) -> NDArray[np.float64]:
+            assert mirrored is not None
+            told.extend(mirrored.tolist())
+            return super().of(pictures, captions, mirrored=mirrored)
+
+    monkeypatch.setattr("captioner.training.loop.Reward", Spy)
+    train(model_to_criticise(epochs=1), tmp_path)
+    assert len(told) == 22
+    assert set(told) == {True, False}
