@@ -17,6 +17,9 @@ def test_a_noun_stands_after_an_article_and_before_a_function_word_or_the_end() 
     references = [split("a brown dog runs in the grass", "a dog is in tall grass"), split("the dog", "a man runs")]
     assert commonest_nouns(references, 5) == ["dog", "grass"]
     assert commonest_nouns(references, 1) == ["dog"]
+    # Once in its place of 51 times: no noun.
+    assert commonest_nouns([split("a red", *["a red dog runs"] * 50)], 5) == []
+    assert commonest_nouns([split("a black and white dog")], 5) == []
 
 
 def test_captions_are_grouped_by_their_length_and_each_group_has_its_own_figures() -> None:

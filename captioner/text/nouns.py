@@ -1,7 +1,7 @@
 """The nouns of captions, known by their place: right after an article and right before a function word or the end.
 
-No tagger is needed and little is missed that is common: "a dog runs" tells nothing, but "a dog is running", "the dog"
-do. Before "and" an adjective may stand, too ("a black and white dog"). English only.
+No tagger is needed: "a dog runs" tells nothing, but "a dog is running" and "the dog" do. English only; words that
+hardly ever follow an article, such as "people", are missed.
 """
 
 from __future__ import annotations
@@ -13,20 +13,25 @@ from captioner.text.function_words import FUNCTION_WORDS
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _FOLLOWING = FUNCTION_WORDS - {"and", "or"}
+"""Before "and" an adjective may stand, too: "a black and white dog"."""
+_SHARE = 0.02
+"""A noun stands in its place at least so often of all times; "red" does in 0.3 % of them, "dog" in 11 %."""
 
 
 def commonest_nouns(references: Sequence[Sequence[Sequence[str]]], count: int) -> list[str]:
     """Those that most pictures have in a reference, commonest first, ties in alphabetical order.
 
-    `references` holds for each picture its references, each a list of words. A noun that stands somewhere in its place
-    counts wherever it stands.
+    `references` holds for each picture its references, each a list of words.
     """
-    nouns = {noun for rows in references for words in rows for noun in _nouns(words)}
+    sentences = [words for rows in references for words in rows]
+    said = Counter(word for words in sentences for word in words)
+    in_place = Counter(noun for words in sentences for noun in _in_place(words))
+    nouns = {noun for noun, times in in_place.items() if times >= _SHARE * said[noun]}
     pictures = Counter(noun for rows in references for noun in nouns & set().union(*rows))
     return sorted(pictures, key=lambda noun: (-pictures[noun], noun))[:count]
 
 
-def _nouns(words: Sequence[str]) -> list[str]:
+def _in_place(words: Sequence[str]) -> list[str]:
     return [
         word
         for before, word, after in zip(words, words[1:], [*words[2:], "the"], strict=False)
