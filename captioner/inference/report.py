@@ -150,7 +150,8 @@ def _histogram(values: Sequence[float], *, width: int = 20, bars: int = 10) -> l
 _PAGE = standalone_page("""\
 {% extends "standalone" %}
 {% block style %}
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem;
+  align-items: start; margin-top: 1rem; }
 .card h2 { margin: 0 0 .5rem; }
 td { border-top: 1px solid var(--line); padding: .45rem .6rem .45rem 0; vertical-align: top; }
 tr:first-child td { border-top: 0; }

@@ -26,7 +26,7 @@ class Batch:
     views: NDArray[np.int64]
     """Which view of each picture is seen."""
     mirrored: NDArray[np.bool_]
-    """Which of them are mirror images."""
+    """Which of the pictures are seen as mirror images."""
     words: Words
     """On the CPU."""
     own_words: float
