@@ -28,6 +28,8 @@ from captioner.inference.confidence import (
     FILE,
     WORD_SIGNS,
     Calibration,
+    Signs,
+    caption_signs,
     read_calibration,
     read_signs,
 )
@@ -50,6 +52,17 @@ def calibration(*, threshold: float = -1.0, feature_size: int = 1280) -> Calibra
         threshold=threshold,
         measured={"pictures": 3},
     )
+
+
+def test_the_signs_of_a_caption_by_hand() -> None:
+    """Two content words with odds of 3 to 1 and 1 to 1 of being right, and a function word, which claims nothing."""
+    words = Logistic(0.0, np.array([1.0, *[0.0] * (len(WORD_SIGNS) - 1)]))
+    of_words = np.zeros((3, len(WORD_SIGNS)))
+    of_words[:, 0] = np.log(3), 5.0, 0.0
+    signs = Signs(of_words, np.array([True, False, True]), -0.7, np.zeros(2))
+    np.testing.assert_allclose(caption_signs(signs, words), [-0.7, (0.75 + 0.5) / 2, 3, np.log(0.75 * 0.5)])
+    silent = Signs(of_words, np.zeros(3, dtype=bool), -0.7, np.zeros(2))
+    np.testing.assert_allclose(caption_signs(silent, words), [-0.7, 0.0, 3, 0.0])
 
 
 # Measuring

@@ -33,15 +33,16 @@ from captioner.model.checkpoint import read_beside
 from captioner.text.function_words import FUNCTION_WORDS
 
 FILE = "calibration.json"
-FORMAT = 1
+FORMAT = 2
 
 WORD_SIGNS = ("log_probability", "entropy", "looked_away", "caption_log_probability")
 """What is known of a word: its log-probability; the entropy of the choice, in nats; the attention that went to the
 sentinel and not to the picture (0 without one); the mean log-probability of the caption's words."""
 
-CAPTION_SIGNS = ("log_probability", "word_confidence", "length")
+CAPTION_SIGNS = ("log_probability", "word_confidence", "length", "all_right")
 """What is known of a caption: the mean log-probability of its words and end; the mean confidence of its content
-words (0 without any: it claims nothing); its words."""
+words (0 without any: it claims nothing); its words; the log-probability that all content words are right, were they
+independent (0 without any)."""
 
 
 class Signs(NamedTuple):
@@ -148,8 +149,10 @@ def read_calibration(folder: Path, *, feature_size: int) -> Calibration | None:
 
 def caption_signs(signs: Signs, words: Logistic) -> Floats:
     """(len(CAPTION_SIGNS),): what is known of the caption, given how the confidence of its words comes about."""
-    claims = words.probability(signs.words[signs.content])
-    return np.array([signs.log_probability, claims.mean() if len(claims) else 0.0, len(signs.words)])
+    content = signs.words[signs.content]
+    claims = words.probability(content)
+    all_right = -np.logaddexp(0.0, -words.log_odds(content)).sum()
+    return np.array([signs.log_probability, claims.mean() if len(claims) else 0.0, len(signs.words), all_right])
 
 
 def read_signs(model: CaptioningModel, features: Tensor, captions: Sequence[Sequence[int]]) -> list[Signs]:
