@@ -62,6 +62,13 @@ def test_a_caption_of_the_mirror_image_is_judged_with_its_sides_changed() -> Non
     assert reward.of([0], right) < 9
 
 
+def test_what_is_no_side_stays_in_the_mirror() -> None:
+    captions = [["a dog right behind a man"], ["a man waves"]]
+    vocabulary = Vocabulary.fit(["a dog right left behind a man", "a man waves"], min_count=1)
+    said = [[[*vocabulary.encode("a dog right behind a man"), END]]]
+    assert Reward(captions, vocabulary).of([0], said, mirrored=np.array([True])) == pytest.approx(10)
+
+
 def test_references_are_not_cut_to_the_vocabulary() -> None:
     """To leave out a word that the vocabulary lacks must not look like saying all of the reference."""
     few = Vocabulary([(word, 1) for word in VOCABULARY.counts if word != "red"])

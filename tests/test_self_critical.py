@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,19 +181,13 @@ def test_a_batch_that_cannot_be_learnt_is_skipped(tmp_path: Path) -> None:
 def test_the_reward_is_told_which_pictures_are_mirror_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[bool] = []
 
-    class Spy(Reward):
-        def of(
-            self,
-            pictures: Sequence[int] | NDArray[np.int64],
-            captions: Captions,
-            *,
-            mirrored: NDArray[np.bool_] | None = None,
-        ) -> NDArray[np.float64]:
-            assert mirrored is not None
-            told.extend(mirrored.tolist())
-            return super().of(pictures, captions, mirrored=mirrored)
+    judge = Reward.of
 
-    monkeypatch.setattr("captioner.training.loop.Reward", Spy)
+    def spy(*given: Any, mirrored: NDArray[np.bool_]) -> NDArray[np.float64]:
+        told.extend(mirrored.tolist())
+        return judge(*given, mirrored=mirrored)
+
+    monkeypatch.setattr(Reward, "of", spy)
     train(model_to_criticise(epochs=1), tmp_path)
     assert len(told) == 22
     assert set(told) == {True, False}

@@ -44,7 +44,7 @@ class Reward:
         if mirrored is None:
             mirrored = np.zeros(len(pictures), dtype=bool)
         hypotheses = [
-            [mirrored_caption(word) for word in self._words(ids)] if mirror else self._words(ids)
+            mirrored_caption(" ".join(self._words(ids))).split() if mirror else self._words(ids)
             for rows, mirror in zip(captions, mirrored, strict=True)
             for ids in rows
         ]
