@@ -1,4 +1,4 @@
-"""Average the weights of models that began from the same one: better than any of them, and no slower.
+"""Average the weights of models that began from the same one: perhaps better than each of them, and no slower.
 
 captioner average runs/a/best runs/b/best --out runs/averaged
 captioner evaluate runs/averaged data/flickr8k

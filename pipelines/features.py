@@ -47,13 +47,12 @@ def learning_features(
     from captioner.training.learner import uses_bf16
 
     bf16 = uses_bf16(config.training, encoder.mean.device)
+
+    def read(split: str, views: Views) -> "CaptionedFeatures":
+        return read_features(encoder, collection[split], data, progress, views=views, bf16=bf16, processes=processes)
+
     views = Views(config.encoder.mirrored, config.encoder.crops)
-    return LearningFeatures(
-        *(
-            read_features(encoder, collection[split], data, progress, views=shown, bf16=bf16, processes=processes)
-            for split, shown in (("train", views), ("validation", Views()))
-        )
-    )
+    return LearningFeatures(train=read("train", views), validation=read("validation", Views()))
 
 
 def read_features(

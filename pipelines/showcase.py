@@ -6,8 +6,6 @@ python -m pipelines.showcase --model runs/mine/best --out out/showcase
 The photographs come with gradio, scikit-image and scikit-learn, which the extra `dev` installs.
 """
 
-import importlib.util
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -34,8 +32,7 @@ _THUMBNAIL = 400
 class _Shown(NamedTuple):
     name: str
     origin: str
-    picture: bytes
-    """A file's."""
+    picture: Path | Image.Image
 
 
 class _Captioned(NamedTuple):
@@ -73,17 +70,16 @@ def showcase(
 
 def _photographs() -> Iterator[_Shown]:
     """Raises ConfigError when a package is missing or does not carry them any more."""
+    from captioner.data.samples import find_packaged
+
     for (package, folder), names in _PHOTOGRAPHS.items():
-        found = importlib.util.find_spec(package)
-        places = list(found.submodule_search_locations or ()) if found else []
-        for name in names:
-            paths = [path for place in places if (path := Path(place, folder, name)).is_file()]
-            if not paths:
-                raise ConfigError(
-                    f"The picture {name} must come with the package {package}, but it is not there; install the extra "
-                    "dev: pip install -e '.[dev]'."
-                )
-            yield _Shown(name, package, paths[0].read_bytes())
+        paths = find_packaged(package, folder, names)
+        if missing := sorted({*names} - {path.name for path in paths}):
+            raise ConfigError(
+                f"The picture {missing[0]} must come with the package {package}, but it is not there; install the "
+                "extra dev: pip install -e '.[dev]'."
+            )
+        yield from (_Shown(path.name, package, path) for path in paths)
 
 
 def _drawings() -> Iterator[_Shown]:
@@ -92,15 +88,9 @@ def _drawings() -> Iterator[_Shown]:
     from captioner.data.shapes import draw
 
     for number, drawing in enumerate(draw(3, seed=1, size=224), start=1):
-        yield _Shown(f"shapes {number}", "drawn", _png(drawing.image))
+        yield _Shown(f"shapes {number}", "drawn", drawing.image)
     for other in [*draw_nonphotographs(6, seed=1)][3:]:
-        yield _Shown(other.kind, "drawn", _png(other.image))
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+        yield _Shown(other.kind, "drawn", other.image)
 
 
 def _page(rows: list[_Captioned], model: str) -> str:

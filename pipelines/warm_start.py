@@ -59,7 +59,8 @@ def study(
     out.mkdir(parents=True, exist_ok=True)
     old = load_checkpoint(find_model(start).folder)
     warmly, freshly = load_config(recipe, base=settings_kept(old)), load_config(nothing, set, base=settings_kept(old))
-    recipes = [warmly, freshly] if older is None else [warmly, freshly, load_config(older, set)]
+    older_recipe = None if older is None else load_config(older, set)
+    recipes = [warmly, freshly] if older_recipe is None else [warmly, freshly, older_recipe]
     if len({(recipe.encoder.mirrored, recipe.encoder.crops) for recipe in recipes}) > 1:
         raise ConfigError(
             "All begin from the same views of the pictures, but the recipes' encoder.mirrored or encoder.crops differ; "
@@ -77,12 +78,12 @@ def study(
     numbers = sorted(int(number) for number in pictures.split(","))
     if len(mine) < numbers[-1] + 50:
         raise DataError(f"{numbers[-1]} pictures and 50 to choose by are needed, but {len(mine)} are about {about!r}.")
-    if older is not None:
+    if older_recipe is not None:
         others, apart = (
             part.select(np.setdiff1d(np.arange(len(part.captions)), chosen))
             for part, chosen in ((training, mine), (development, judging))
         )
-        old = _trained(new_model(recipes[-1], others.captions), others, apart, out / "older")
+        old = _trained(new_model(older_recipe, others.captions), others, apart, out / "older")
     order = np.random.default_rng(0).permutation(mine)
     choosing, judged = training.select(order[numbers[-1] :]), development.select(judging)
     figures = {"before": _score(old, judged)}

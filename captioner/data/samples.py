@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 # Its other pictures are drawings, logos and a still of a film.
@@ -11,7 +12,12 @@ _PHOTOGRAPHS = ("lion.jpg", "tower.jpg", "cheetah1.jpg", "cheetah.jpg")
 
 def sample_pictures() -> list[Path]:
     """The photographs found on this machine; nothing is fetched, and none found is an empty list."""
-    gradio = importlib.util.find_spec("gradio")
-    folders = gradio.submodule_search_locations if gradio is not None else None
-    photographs = [Path(folder, "media_assets", "images", name) for folder in folders or () for name in _PHOTOGRAPHS]
-    return [photograph for photograph in photographs if photograph.is_file()]
+    return find_packaged("gradio", "media_assets/images", _PHOTOGRAPHS)
+
+
+def find_packaged(package: str, folder: str, names: Iterable[str]) -> list[Path]:
+    """Those of the files that lie in a folder of an installed package; the package is not imported."""
+    found = importlib.util.find_spec(package)
+    places = found.submodule_search_locations if found is not None else None
+    paths = [Path(place, folder, name) for place in places or () for name in names]
+    return [path for path in paths if path.is_file()]

@@ -68,9 +68,9 @@ def _one_picture(plan: Plan) -> list[Figure]:
     return [
         figure("one picture / CNN alone, p50", ratio, "times", at_most=2.0, note="file to caption"),
         *(
-            figure(f"{name}, {percentile}", [1000 * each for each in seconds[name]], "ms")
+            figure(f"{name}, {share}", [1000 * each for each in seconds[name]], "ms")
             for name in laps
-            for percentile, seconds in (("p50", middle), ("p95", worst))
+            for share, seconds in (("p50", middle), ("p95", worst))
         ),
         figure("energy of one picture", joules, "J", note="the whole processor")
         if joules
