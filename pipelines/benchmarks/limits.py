@@ -140,9 +140,13 @@ def _counted(work: Callable[[], Any]) -> Callable[[], int]:
     def product(inputs: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any) -> int:
         return 2 * math.prod(inputs) * out_shape[-1]
 
-    # PyTorch does not count oneDNN's products with packed weights by itself.
-    packed = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    with FlopCounterMode(display=False, custom_mapping={packed: product} if packed else {}) as counter:
+    def convolution(_: Any, kernel: Sequence[int], *__: Any, out_shape: Sequence[int], **___: Any) -> int:
+        return 2 * math.prod(out_shape) * math.prod(kernel) // out_shape[1]
+
+    # PyTorch does not count what oneDNN does with packed weights by itself.
+    ways = {"_linear_pointwise": product, "_convolution_pointwise": convolution}
+    packed = {getattr(torch.ops.mkldnn, name): way for name, way in ways.items() if hasattr(torch.ops.mkldnn, name)}
+    with FlopCounterMode(display=False, custom_mapping=packed) as counter:
         work()
     operations = int(counter.get_total_flops())
 

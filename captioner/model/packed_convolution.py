@@ -1,0 +1,119 @@
+"""Convolutions of a CNN that will not change any more, as oneDNN does them best: weights laid out once, and what comes
+after a convolution done with each value as it is made, and not in another pass over all of them.
+
+PyTorch calls oneDNN for convolutions too, but lays the weights out at every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captioner.model.efficientnet_lite import StridingConvolution
+from captioner.model.fusion import is_convolution, successions
+
+_ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+}
+"""What oneDNN does to the values: its name there, and its numbers."""
+
+
+def pack_convolutions(network: nn.Module, pixels: Tensor) -> nn.Module:
+    """The network with its convolutions packed, each with the activation after it; changed in place.
+
+    `pixels` is anything that the network takes. Elsewhere than on a CPU, or in another precision than 32 bits,
+    everything stays as it is.
+    """
+    if not _can_pack() or pixels.device.type != "cpu" or pixels.dtype != torch.float32:
+        return network
+    in_place = [layer for layer in network.modules() if getattr(layer, "inplace", False)]
+    _set_in_place(in_place, False)  # what is overwritten cannot be told from what it was
+    followed = dict(successions(network, pixels, is_convolution, lambda layer: type(layer) in _ACTIVATIONS))
+    _set_in_place(in_place, True)
+    for name, layer in list(network.named_modules()):
+        if type(layer) in (nn.Conv2d, StridingConvolution) and _pads_with_zeros(layer):
+            activation = network.get_submodule(followed[name]) if name in followed else nn.Identity()
+            network.set_submodule(name, PackedConvolution(layer, activation))
+            if name in followed:
+                network.set_submodule(followed[name], nn.Identity())
+    return network
+
+
+class PackedConvolution(nn.Module):
+    """A convolution and an activation of `_ACTIVATIONS` in one."""
+
+    def __init__(self, convolution: nn.Conv2d, activation: nn.Module) -> None:
+        super().__init__()
+        self.convolution, self.activation = convolution, activation
+        self._blocks: dict[tuple[int, int], Tensor] = {}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (pictures, channels, height, width) -> what the two would make of them, up to the last digits."""
+        layer = self.convolution
+        if torch.is_grad_enabled() or features.dtype != torch.float32 or features.device.type != "cpu":
+            plain: Tensor = self.activation(layer(features))
+            return plain
+        size = (features.shape[-2], features.shape[-1])
+        if size not in self._blocks:
+            self._blocks[size] = _reorder(layer, _kernel(layer, size))
+        name, numbers = _ACTIVATIONS[type(self.activation)]
+        return _convolve(features, self._blocks[size], layer, name, numbers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without the blocks, which are laid out anew."""
+        return {**self.__dict__, "_blocks": {}}
+
+
+def _set_in_place(layers: Iterable[nn.Module], value: bool) -> None:
+    for layer in layers:
+        layer.inplace = value  # type: ignore[assignment]
+
+
+def _kernel(layer: nn.Conv2d, size: tuple[int, int]) -> Tensor:
+    return layer.kernel_for(*size) if isinstance(layer, StridingConvolution) else layer.weight
+
+
+def _pads_with_zeros(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _reorder(layer: nn.Conv2d, kernel: Tensor) -> Tensor:
+    blocks: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        kernel.detach(), layer.padding, layer.stride, layer.dilation, layer.groups
+    )
+    return blocks
+
+
+def _convolve(features: Tensor, blocks: Tensor, layer: nn.Conv2d, activation: str, numbers: list[float]) -> Tensor:
+    convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        features,
+        blocks,
+        layer.bias,
+        layer.padding,
+        layer.stride,
+        layer.dilation,
+        layer.groups,
+        activation,
+        numbers,
+        "",
+    )
+    return convolved
+
+
+@cache
+def _can_pack() -> bool:
+    """Whether this PyTorch has the two operations, which are its own, and they do what they did when we learnt them."""
+    layer, features = nn.Conv2d(2, 2, 1), torch.tensor([7.0, -1.0]).view(1, 2, 1, 1)
+    try:
+        blocks = _reorder(layer, torch.eye(2).view(2, 2, 1, 1))
+        layer.bias = None
+        found = _convolve(features, blocks, layer, *_ACTIVATIONS[nn.ReLU6])
+        return torch.equal(found, features.clamp(0.0, 6.0))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
