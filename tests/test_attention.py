@@ -29,7 +29,7 @@ def test_dot_scores_follow_the_formula() -> None:
     queries, regions = torch.randn(1, 1, SIZE), torch.randn(1, REGIONS, SIZE)
     keys = attention.keys(regions)
     expected = [float(attention.query(queries)[0, 0] @ keys[0, g]) / math.sqrt(5) for g in range(REGIONS)]
-    assert attention.scores(queries, keys)[0, 0].tolist() == pytest.approx(expected, abs=1e-5)
+    assert attention.scores(attention.ask(queries), keys)[0, 0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def test_additive_scores_follow_the_formula() -> None:
     keys = attention.keys(regions)
     v = attention.energy.weight[0]
     expected = [float(v @ torch.tanh(attention.query(queries)[0, 0] + keys[0, g])) for g in range(REGIONS)]
-    assert attention.scores(queries, keys)[0, 0].tolist() == pytest.approx(expected, abs=1e-5)
+    assert attention.scores(attention.ask(queries), keys)[0, 0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_region_that_answers_the_query_gets_all_the_attention() -> None:
@@ -51,3 +51,14 @@ def test_a_region_that_answers_the_query_gets_all_the_attention() -> None:
     regions = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     _, weights = attention(torch.tensor([[[0.0, 1.0]]]), attention.keys(regions), regions)
     assert weights[0, 0].tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_folded_it_looks_where_it_looked(name: str) -> None:
+    attention = ATTENTIONS[name](query_size=SIZE, key_size=SIZE, attention_size=5)
+    hidden, regions = torch.randn(PICTURES, ROWS, SIZE), torch.randn(PICTURES, REGIONS, SIZE)
+    before, names = attention(hidden, attention.keys(regions), regions), attention.state_dict().keys()
+    attention.fold()
+    torch.testing.assert_close(attention(hidden, attention.keys(regions), regions).weights, before.weights)
+    assert attention.state_dict().keys() == names

@@ -1,7 +1,7 @@
 """Attention: (queries, keys, values) -> (context, weights).
 
 The rows of a picture share its keys and values, which are never copied: each score and each context is one
-batched matrix product. `keys` projects the regions once per picture; `forward` runs once per word.
+batched matrix product. `keys` projects the regions once per picture; everything else runs once per word.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from captioner.model.packing import packed
 
 
 class Attended(NamedTuple):
@@ -30,23 +33,39 @@ class DotAttention(nn.Module):
         self.query = nn.Linear(query_size, attention_size)
         self.key = nn.Linear(key_size, attention_size, bias=False)
         self.scale = 1 / math.sqrt(attention_size)
+        self._folded: tuple[Tensor, Tensor] | None = None
 
     def keys(self, regions: Tensor) -> Tensor:
-        """(..., key_size) -> (..., attention_size)."""
+        """(..., key_size) -> what `scores` compares with: (..., attention_size), or once folded the regions."""
+        if self._folded is not None:
+            return regions
         keys: Tensor = self.key(regions)
         return keys
 
+    def ask(self, hidden: Tensor) -> Tensor:
+        """(..., query_size) -> queries, as wide as the keys."""
+        if self._folded is not None:
+            return F.linear(hidden, *self._folded)
+        asked: Tensor = self.query(hidden) * self.scale
+        return asked
+
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """How well each key answers each query: (pictures, rows, regions).
+        """How well each of a picture's keys answers each query: (pictures, rows, keys)."""
+        return queries @ keys.transpose(1, 2)
 
-        Queries are (pictures, rows, query_size), keys (pictures, regions, attention_size).
+    @torch.no_grad()
+    def fold(self) -> None:
+        """From now on compare with the regions themselves: q . (K r) = (K^T q) . r, one product less for every word.
+
+        This is for weights that will not change any more.
         """
-        scaled: Tensor = self.query(queries) * self.scale
-        return scaled @ keys.transpose(1, 2)
+        key, query = self.key.weight.double().T * self.scale, self.query
+        weight, bias = key @ query.weight.double(), key @ query.bias.double()
+        self._folded = packed(weight.float()), bias.float()
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Attended:
-        """Values are (pictures, regions, value_size)."""
-        weights = self.scores(queries, keys).softmax(dim=-1)
+    def forward(self, hidden: Tensor, keys: Tensor, values: Tensor) -> Attended:
+        """Where each row looks: hidden (pictures, rows, query_size), values (pictures, regions, value_size)."""
+        weights = self.scores(self.ask(hidden), keys).softmax(dim=-1)
         return Attended(context=weights @ values, weights=weights)
 
 
@@ -57,10 +76,18 @@ class AdditiveAttention(DotAttention):
         super().__init__(query_size=query_size, key_size=key_size, attention_size=attention_size)
         self.energy = nn.Linear(attention_size, 1, bias=False)
 
+    def ask(self, hidden: Tensor) -> Tensor:
+        """See `DotAttention.ask`."""
+        asked: Tensor = self.query(hidden)
+        return asked
+
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
         """See `DotAttention.scores`."""
-        energies: Tensor = self.energy(torch.tanh(self.query(queries).unsqueeze(2) + keys.unsqueeze(1)))
+        energies: Tensor = self.energy(torch.tanh(queries.unsqueeze(2) + keys.unsqueeze(1)))
         return energies.squeeze(-1)
+
+    def fold(self) -> None:
+        """Nothing can be folded here."""
 
 
 ATTENTIONS: dict[str, type[DotAttention]] = {"additive": AdditiveAttention, "dot": DotAttention}

@@ -113,6 +113,9 @@ class Decoder(nn.Module):
         change any more, and those stay what they are: the table is no part of them.
         """
         self.eval()
+        for layer in self.modules():
+            if isinstance(layer, DotAttention):
+                layer.fold()
         pack(self)
         self._gates_of_words = None
         self._gates_of_words = self.embed(torch.arange(len(self.output_bias), device=self.device))
@@ -230,15 +233,16 @@ class Attend(Decoder):
         return Said(output, State(carried, state.picture), gates, weights)
 
     def _attend_or_remember(
-        self, queries: Tensor, keys: Tensor, values: Tensor, sentinels: Tensor
+        self, hidden: Tensor, keys: Tensor, values: Tensor, sentinels: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Attention over the regions and one more place, each row's own sentinel (pictures, rows, hidden)."""
-        pictures, rows, size = sentinels.shape
+        pictures, rows, _ = sentinels.shape
+        queries, own_keys = self.attention.ask(hidden), self.attention.keys(sentinels)
         region_scores = self.attention.scores(queries, keys)
-        own = self.attention.scores(
-            queries.reshape(pictures * rows, 1, size), self.attention.keys(sentinels).reshape(pictures * rows, 1, -1)
+        own_scores = self.attention.scores(
+            queries.reshape(pictures * rows, 1, -1), own_keys.reshape(pictures * rows, 1, -1)
         )
-        weights = torch.cat([region_scores, own.view(pictures, rows, 1)], dim=-1).softmax(dim=-1)
+        weights = torch.cat([region_scores, own_scores.view(pictures, rows, 1)], dim=-1).softmax(dim=-1)
         context = weights[..., :-1] @ values + weights[..., -1:] * sentinels
         return context, weights
 

@@ -17,12 +17,16 @@ from torch.nn import functional as F
 
 def pack(module: nn.Module) -> None:
     """Pack the matrices of a module on the CPU that will not be trained any more; elsewhere do nothing."""
-    if not _can_pack():
-        return
     for layer in module.modules():
         for name, weight in layer.named_parameters(recurse=False):
-            if weight.ndim == 2 and _fits(weight):
-                setattr(layer, name, PackedWeight(weight))
+            blocks = packed(weight) if weight.ndim == 2 else weight
+            if blocks is not weight:
+                setattr(layer, name, blocks)
+
+
+def packed(weight: Tensor) -> Tensor:
+    """A matrix that will not change any more, packed if it can be."""
+    return PackedWeight(weight) if _fits(weight) and _can_pack() else weight
 
 
 class PackedWeight(nn.Parameter):
