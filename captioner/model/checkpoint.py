@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch.overrides import TorchFunctionMode
 
 from captioner.config import Config, SearchConfig, from_dict, to_dict
 from captioner.data.preprocessing import Preprocessing
@@ -87,8 +89,9 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         raise CheckpointError(f"The model in {folder} is damaged: {error}.") from error
     if vocabulary.fingerprint() != fingerprints[0]:
         raise CheckpointError(f"The weights in {folder} were trained with another vocabulary than vocabulary.json.")
-    encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
-    decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
+    with _NothingDrawn():
+        encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
+        decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
     _load(decoder, tensors, "decoder.", folder)
     return CaptioningModel(encoder, decoder, vocabulary, config).eval()
 
@@ -145,6 +148,25 @@ def write_beside(folder: Path, name: str, data: bytes) -> None:
 def checkpoint_fingerprint(folder: Path) -> str:
     """SHA-256 of the manifest: equal fingerprints mean equal weights, words and settings."""
     return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Layers built in this context begin with zeros: to draw numbers that are replaced at once takes longer than to read
+    the weights."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        arguments: tuple[Any, ...] = (),
+        named: dict[str, Any] | None = None,
+    ) -> Any:
+        """What PyTorch calls in this thread instead of each of its functions."""
+        named = named or {}
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            tensor: torch.Tensor = named["tensor"] if "tensor" in named else arguments[0]
+            return tensor.detach().zero_()
+        return function(*arguments, **named)
 
 
 def _description(model: CaptioningModel) -> dict[str, Any]:
