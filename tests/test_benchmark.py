@@ -29,7 +29,7 @@ def test_a_section_alone_is_told_and_kept(
     benchmark(str(model_folder), only=[Section.STAGES], rounds=1, threads=1, data=None, out=tmp_path / "out")
     told = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     stages = told["sections"]["stages"]
-    assert [each["name"] for each in stages] == ["open", "decode", "preprocess", "CNN", "search", "confidence", "write"]
+    assert [each["name"] for each in stages] == ["open", "decode", "preprocess", "CNN", "search, confidence", "write"]
     assert sum(each["value"] for each in stages) == pytest.approx(1)
     assert told["machine"]["threads"] == 1
     assert "ms a picture" in "".join(ElementTree.parse(tmp_path / "out" / "benchmark.svg").getroot().itertext())

@@ -269,13 +269,14 @@ def test_one_candidate_is_told_as_surely_as_many(pictures: list[Path]) -> None:
 def test_the_signs_are_those_of_the_caption_that_was_said(kind: str) -> None:
     model = tiny_model(kind=kind)
     features = torch.rand(2, model.encoder.regions, model.encoder.feature_size)
-    best = [hypotheses[0] for hypotheses in model.search(features, model.config.search)]
-    for one, signs, caption in zip(features, read_signs(model, features, [b.words for b in best]), best, strict=True):
-        trace = model.trace(one, caption.words)
-        assert signs.log_probability * (len(caption.words) + 1) == pytest.approx(caption.log_probability, abs=1e-4)
+    watch = model.watch()
+    for place, [best, *_] in enumerate(model.search(features, model.config.search, watch=watch)):
+        signs = read_signs(model.vocabulary, features[place], best.words, watch.choices(place, best.words))
+        trace = model.trace(features[place], best.words)
+        assert signs.log_probability * (len(best.words) + 1) == pytest.approx(best.log_probability, abs=1e-4)
         assert signs.words[:, 0] == pytest.approx(trace.log_probabilities[:-1].numpy(), abs=1e-5)
-        assert signs.picture == pytest.approx(one.mean(dim=0).numpy(), abs=1e-6)
-        looked_away = trace.weights[:-1, -1].numpy() if kind == "attend" else np.zeros(len(caption.words))
+        assert signs.picture == pytest.approx(features[place].mean(dim=0).numpy(), abs=1e-6)
+        looked_away = trace.weights[:-1, -1].numpy() if kind == "attend" else np.zeros(len(best.words))
         assert signs.words[:, 2] == pytest.approx(looked_away, abs=1e-5)
         probabilities = trace.distributions[:-1].exp().numpy()
         entropy = -np.where(probabilities > 0, probabilities * np.log(np.maximum(probabilities, 1e-30)), 0).sum(axis=1)

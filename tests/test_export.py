@@ -13,7 +13,6 @@ import torch
 from captioner.config import SearchConfig
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.inference.captioner import Captioner
-from captioner.inference.confidence import read_signs
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import load_checkpoint, read_beside, write_beside
 from captioner.model.decoder import build_decoder
@@ -74,8 +73,11 @@ def test_every_decoder_says_what_it_said_however_many_pictures_and_rows(settings
     for mine, its in zip(traces[0].gates[0], traces[1].gates[0], strict=True):
         assert (mine is None) == (its is None)
         assert mine is None or torch.allclose(mine, its, atol=1e-5)
-    [mine], [its] = (read_signs(each, features[:1], [said]) for each in (other, model))
-    assert mine.words == pytest.approx(its.words, abs=1e-4)
+    watches = [each.watch() for each in (other, model)]
+    for each, watch in zip((other, model), watches, strict=True):
+        each.search(features, settings_of_search, watch=watch)
+    for mine, its in zip(*(watch.choices(0, said) for watch in watches), strict=True):
+        assert torch.allclose(mine, its, atol=1e-4)
 
 
 def test_an_exported_model_captions_and_explains_as_the_model_does(

@@ -191,10 +191,11 @@ def _observe(
     while sources := list(itertools.islice(remaining, _BATCH)):
         features = torch.stack([captioner.features(source) for source in sources])
         first = len(observations)
-        found = [hypotheses[0].words for hypotheses in model.search(features, captioner.search)]
-        for signs, words, written in zip(
-            read_signs(model, features, found), found, references[first : first + _BATCH], strict=True
-        ):
+        watch = model.watch()
+        found = model.search(features, captioner.search, watch=watch)
+        for place, (hypotheses, written) in enumerate(zip(found, references[first : first + _BATCH], strict=True)):
+            words = hypotheses[0].words
+            signs = read_signs(model.vocabulary, features[place], words, watch.choices(place, words))
             caption = model.vocabulary.decode(words)
             good = bool(scorer.score([caption], [written])[0] >= bar)
             observations.append(Observation(signs, right_words(caption, written), good))

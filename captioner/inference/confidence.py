@@ -28,9 +28,10 @@ from torch import Tensor
 
 from captioner.errors import CheckpointError
 from captioner.inference.logistic import Floats, Logistic
-from captioner.model.captioning import CaptioningModel, Trace
 from captioner.model.checkpoint import read_beside
+from captioner.model.watching import Choices
 from captioner.text.function_words import FUNCTION_WORDS
+from captioner.text.vocabulary import Vocabulary
 
 FILE = "calibration.json"
 FORMAT = 2
@@ -155,28 +156,14 @@ def caption_signs(signs: Signs, words: Logistic) -> Floats:
     return np.array([signs.log_probability, claims.mean() if len(claims) else 0.0, len(signs.words), all_right])
 
 
-def read_signs(model: CaptioningModel, features: Tensor, captions: Sequence[Sequence[int]]) -> list[Signs]:
-    """Let the network say one caption (word ids) of each picture once more, and note what it computes.
-
-    features (pictures, regions, feature_size); the pictures are said together, each word in one step for all.
-    """
-    traces = model.traces(features, captions)
-    return [signs(model, *each) for each in zip(features, captions, traces, strict=True)]
-
-
 @torch.inference_mode()
-def signs(model: CaptioningModel, features: Tensor, caption: Sequence[int], trace: Trace) -> Signs:
-    """What `trace` tells of how sure a caption is; features (regions, feature_size)."""
-    entropies = torch.special.entr(trace.distributions.exp()).sum(dim=-1)
-    sentinel = trace.weights is not None and trace.weights.shape[-1] > len(features)
-    looked_away = (
-        trace.weights[:, -1] if sentinel and trace.weights is not None else torch.zeros_like(trace.log_probabilities)
-    )
-    noted = torch.stack([trace.log_probabilities, entropies, looked_away], dim=-1).double().cpu().numpy()
+def read_signs(vocabulary: Vocabulary, features: Tensor, caption: Sequence[int], choices: Choices) -> Signs:
+    """What the choices of a caption's words (ids) tell of how sure it is; features (regions, feature_size)."""
+    noted = torch.stack(choices, dim=-1).double().cpu().numpy()
     picture = features.float().mean(dim=0).double().cpu().numpy()
     mean = float(noted[:, 0].mean())  # of the words and the end after them
     words = np.column_stack([noted[:-1], np.full(len(caption), mean)])
-    content = np.array([model.vocabulary.words[word] not in FUNCTION_WORDS for word in caption], dtype=bool)
+    content = np.array([vocabulary.words[word] not in FUNCTION_WORDS for word in caption], dtype=bool)
     return Signs(words, content, mean, picture)
 
 

@@ -14,9 +14,10 @@ from captioner.config import SearchConfig
 from captioner.data.preprocessing import Pixels
 from captioner.errors import ConfigError
 from captioner.inference.caption import Candidate, Caption
-from captioner.inference.confidence import Calibration, signs
+from captioner.inference.confidence import Calibration, read_signs
 from captioner.inference.explanation import Explanation, explain
-from captioner.model.captioning import CaptioningModel, Trace
+from captioner.model.captioning import CaptioningModel
+from captioner.model.watching import Watch
 from captioner.search.hypothesis import Hypothesis
 from captioner.search.tree import Recorder
 from captioner.text.steering import Steering
@@ -87,24 +88,24 @@ class Describer:
 
     def describe(self, encoded: Encoded, *, word_probabilities: bool = False) -> list[Caption]:
         """One `Caption` for each picture, in their order; with the probability of each word if that is asked for."""
-        found = self._find(encoded)
-        traced = word_probabilities or self.calibration is not None
-        traces = self._traces(encoded, found) if traced else [None] * len(found)
-        captions = map(self._caption, found, encoded.features, traces)
-        return list(captions)[: encoded.pictures]
+        watch = self.model.watch() if word_probabilities or self.calibration is not None else None
+        found = self._find(encoded, watch)
+        return [self._caption(encoded, found, place, watch) for place in range(encoded.pictures)]
 
     def explain(self, encoded: Encoded) -> list[Explanation | None]:
         """For each picture its caption and what the model computed for each word; None where none obeys the rules."""
         # Greedy search and sampling weigh no tree.
         recorder = Recorder() if self.search.beam_width > 1 and self.search.method == "beam" else None
-        found = self._find(encoded, recorder)
-        traces = self._traces(encoded, found)
+        watch = self.model.watch()
+        found = self._find(encoded, watch, recorder)
+        said = [hypotheses[0].words if hypotheses else () for hypotheses in found]
+        traces = self.model.traces(encoded.features, said)
         return [
             explain(
                 self.model,
-                hypotheses[0].words,
+                said[place],
                 traces[place],
-                caption=self._caption(hypotheses, encoded.features[place], traces[place]),
+                caption=self._caption(encoded, found, place, watch),
                 tree=recorder.trees[place] if recorder else None,
             )
             if hypotheses
@@ -112,7 +113,7 @@ class Describer:
             for place, hypotheses in enumerate(found[: encoded.pictures])
         ]
 
-    def _find(self, encoded: Encoded, recorder: Recorder | None = None) -> list[list[Hypothesis]]:
+    def _find(self, encoded: Encoded, watch: Watch | None, recorder: Recorder | None = None) -> list[list[Hypothesis]]:
         """The candidates of each picture, best first."""
         return self.model.search(
             encoded.features,
@@ -121,27 +122,26 @@ class Describer:
             rules=self._rules,
             keys=encoded.keys,
             recorder=recorder,
+            watch=watch,
         )
 
-    def _traces(self, encoded: Encoded, found: list[list[Hypothesis]]) -> list[Trace]:
-        """What the network computes while it says the best caption of each picture, or nothing where there is none."""
-        return self.model.traces(encoded.features, [hypotheses[0].words if hypotheses else () for hypotheses in found])
-
-    def _caption(self, hypotheses: list[Hypothesis], features: Tensor, trace: Trace | None) -> Caption:
-        """The candidates, and how sure the best one is: that takes a calibration and its trace."""
+    def _caption(self, encoded: Encoded, found: list[list[Hypothesis]], place: int, watch: Watch | None) -> Caption:
+        """One picture's candidates, and how sure the best one is: that takes a calibration and a watch."""
+        hypotheses, vocabulary = found[place], self.model.vocabulary
         if not hypotheses:
             return Caption(error=NO_CAPTION, error_kind="no caption")
         candidates = []
         for hypothesis in hypotheses:
-            words = self.model.vocabulary.decode(hypothesis.words)
-            sentence = self.model.vocabulary.detokenise(words)
-            candidates.append(Candidate(sentence, hypothesis.log_probability, tuple(words)))
-        if trace is None:
+            words = vocabulary.decode(hypothesis.words)
+            candidates.append(Candidate(vocabulary.detokenise(words), hypothesis.log_probability, tuple(words)))
+        if watch is None:
             return Caption(tuple(candidates))
-        probabilities = tuple(trace.log_probabilities[:-1].exp().tolist())
+        best = hypotheses[0].words
+        choices = watch.choices(place, best)
+        probabilities = tuple(choices.log_probabilities[:-1].exp().tolist())
         if self.calibration is None:
             return Caption(tuple(candidates), word_probabilities=probabilities)
-        judgement = self.calibration.judge(signs(self.model, features, hypotheses[0].words, trace))
+        judgement = self.calibration.judge(read_signs(vocabulary, encoded.features[place], best, choices))
         return Caption(
             tuple(candidates),
             confidence=judgement.confidence,

@@ -14,6 +14,7 @@ from captioner.errors import ConfigError
 from captioner.model.cells import Gates
 from captioner.model.decoder import Decoder, Said, State, build_decoder, word_log_probabilities
 from captioner.model.encoder import Encoder, build_encoder
+from captioner.model.watching import Watch
 from captioner.search.beam import beam_search, check_beam
 from captioner.search.constraints import Constraints
 from captioner.search.greedy import greedy_search
@@ -96,6 +97,10 @@ class CaptioningModel(nn.Module):
         constraints.automaton()
         return constraints
 
+    def watch(self) -> Watch:
+        """Give it to one `search`, and ask it afterwards what the network weighed at each word of a caption."""
+        return Watch(self.decoder, regions=self.encoder.regions)
+
     @torch.inference_mode()
     def search(
         self,
@@ -106,21 +111,24 @@ class CaptioningModel(nn.Module):
         rules: WordRules = NO_RULES,
         keys: Sequence[int] | None = None,
         recorder: Recorder | None = None,
+        watch: Watch | None = None,
     ) -> list[list[Hypothesis]]:
         """The `best` captions of each picture, best first, from features (pictures, regions, feature_size).
 
         With `settings.consensus` all captions of the beam are put in its order before the `best` are taken, but not
         those of groups, which are asked for where unlike captions are wanted. A beam one wide is greedy search and
-        gives one caption, unless words are required or a recorder wants its tree. Sampling draws `best` captions; what
+        gives one caption, unless words are required or a recorder wants its tree. A new `watch` (see `watch`) will know
+        what was computed for the captions found. Sampling draws `best` captions; what
         it draws for a picture depends on the seed and on the picture's number in `keys` (default: its place in the
         batch). Raises ConfigError when no caption can obey the rules.
         """
         constraints = self.constraints(settings, rules)
         state = self.decoder.start(features, rows=1)
+        step = self.next_word if watch is None else watch.step
         pictures, device = len(features), features.device
         if settings.method == "sample":
             return sample(
-                self.next_word,
+                step,
                 state,
                 start=START,
                 constraints=constraints,
@@ -133,13 +141,11 @@ class CaptioningModel(nn.Module):
                 device=device,
             )
         if settings.beam_width == 1 and not rules.required and recorder is None:
-            only = greedy_search(
-                self.next_word, state, pictures=pictures, start=START, constraints=constraints, device=device
-            )
+            only = greedy_search(step, state, pictures=pictures, start=START, constraints=constraints, device=device)
             return [[caption] if caption.log_probability > -torch.inf else [] for caption in only]
         consenting = settings.consensus > 0 and settings.groups == 1
         found = beam_search(
-            self.next_word,
+            step,
             state,
             pictures=pictures,
             start=START,

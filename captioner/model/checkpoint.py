@@ -151,8 +151,10 @@ def checkpoint_fingerprint(folder: Path) -> str:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Layers built in this context begin with zeros: to draw numbers that are replaced at once takes longer than to read
-    the weights."""
+    """Layers built in this context begin with zeros.
+
+    To draw numbers that are replaced at once would take longer than to read those that replace them.
+    """
 
     def __torch_function__(
         self,

@@ -122,11 +122,17 @@ def _others(captioner: "Captioner", pictures: Sequence[str], features: "Tensor")
 
     model, pixels = captioner.model, pixels_of(captioner, pictures)
     tasks: dict[str, Callable[[], Any]] = {}
-    if captioner.calibration is not None:
-        judge, photographs = captioner.calibration.judge, captioner.calibration.photographs
-        said = [hypotheses[0].words for hypotheses in model.search(features, captioner.search)]
+    if (calibration := captioner.calibration) is not None:
+        photographs = calibration.photographs
+
+        def with_confidence() -> None:
+            watch = model.watch()
+            for place, [best] in enumerate(model.search(features, captioner.search, watch=watch)):
+                choices = watch.choices(place, best.words)
+                calibration.judge(read_signs(model.vocabulary, features[place], best.words, choices))
+
         tasks = {
-            "confidence and abstention alone": lambda: [judge(each) for each in read_signs(model, features, said)],
+            "with confidence and abstention": with_confidence,
             "abstention alone": lambda: [photographs.log_odds(each) for each in features.mean(dim=1).double().numpy()],
         }
 

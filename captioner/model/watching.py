@@ -1,0 +1,73 @@
+"""What the network weighed at each word of a caption, noted while a search found it: nothing is said a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from captioner.model.decoder import Decoder, State, word_log_probabilities
+from captioner.text.vocabulary import END, START
+
+# Notes travel with the rows of a state, wherever the search takes them.
+_SAID, _NOTES, _EXPECTED = "words said", "notes", "log-probabilities of the next word"
+
+
+class Choices(NamedTuple):
+    """The choices of a caption's words and its end; all tensors are (time,)."""
+
+    log_probabilities: Tensor
+    """Of what was said."""
+    entropies: Tensor
+    """Of what could have been said, in nats."""
+    looked_away: Tensor
+    """The share of attention on the sentinel instead of on the picture; 0 without one."""
+
+
+class Watch:
+    """Takes the steps of one search, and tells afterwards what they were on the way to a caption."""
+
+    def __init__(self, decoder: Decoder, *, regions: int) -> None:
+        """`regions` is how many a picture has: attention on anything beyond them is on the sentinel."""
+        self._decoder = decoder
+        self._regions = regions
+        self._said: list[Tensor] = []
+        """After each step: the words of every row (pictures, rows, time), the start token first."""
+        self._notes: list[Tensor] = []
+        """For each of these words (pictures, rows, 4 * time): its log-probability, and after it the entropy, the share
+        of attention on the sentinel, and the log-probability of the end."""
+
+    def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `captioner.search.hypothesis.Step`."""
+        rows = dict(state.rows)
+        said, notes = (rows.pop(name, words.unsqueeze(-1)[..., :0]) for name in (_SAID, _NOTES))
+        expected = rows.pop(_EXPECTED, None)
+        output, state, _, weights = self._decoder.step(self._decoder.embed(words), replace(state, rows=rows))
+        following = word_log_probabilities(self._decoder, output)
+
+        read, end = words.unsqueeze(-1), following[..., END : END + 1]
+        likely = torch.zeros_like(end) if expected is None else expected.gather(-1, read)
+        away = torch.zeros_like(end) if weights is None else weights[..., self._regions :].sum(dim=-1, keepdim=True)
+        self._said.append(torch.cat([said, read], dim=-1))
+        self._notes.append(torch.cat([notes, likely, _entropies(following).unsqueeze(-1), away, end], dim=-1))
+        kept = {_SAID: self._said[-1], _NOTES: self._notes[-1], _EXPECTED: following}
+        return following, replace(state, rows=state.rows | kept)
+
+    def choices(self, picture: int, caption: Sequence[int]) -> Choices:
+        """Those of a caption (word ids) that the search found for one of its pictures."""
+        words = torch.tensor([START, *caption], device=self._decoder.device)
+        for said, notes in zip(self._said, self._notes, strict=True):
+            if said.shape[-1] == len(words):
+                for row in (said[picture] == words).all(dim=-1).nonzero().flatten()[:1].tolist():
+                    likely, entropies, away, ends = notes[picture, row].reshape(-1, 4).unbind(dim=-1)
+                    return Choices(torch.cat([likely[1:], ends[-1:]]), entropies, away)
+        raise LookupError(f"the search said no caption {list(caption)} about picture {picture}")
+
+
+def _entropies(log_probabilities: Tensor) -> Tensor:
+    """Log-probabilities (..., vocabulary), -inf among them -> nats (...)."""
+    negative: Tensor = torch.linalg.vecdot(log_probabilities.exp(), log_probabilities.clamp(min=-1e9))
+    return -negative
