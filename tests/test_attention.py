@@ -54,11 +54,14 @@ def test_a_region_that_answers_the_query_gets_all_the_attention() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ATTENTIONS)
-def test_folded_it_looks_where_it_looked(name: str) -> None:
-    attention = ATTENTIONS[name](query_size=SIZE, key_size=SIZE, attention_size=5)
-    hidden, regions = torch.randn(PICTURES, ROWS, SIZE), torch.randn(PICTURES, REGIONS, SIZE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(("name", "size", "folds"), [("dot", SIZE, True), ("dot", 5, False), ("additive", SIZE, False)])
+def test_folded_it_looks_where_it_looked(name: str, size: int, folds: bool, dtype: torch.dtype) -> None:
+    attention = ATTENTIONS[name](query_size=SIZE, key_size=SIZE, attention_size=size).to(dtype)
+    hidden, regions = (torch.randn(PICTURES, count, SIZE, dtype=dtype) for count in (ROWS, REGIONS))
     before, names = attention(hidden, attention.keys(regions), regions), attention.state_dict().keys()
     attention.fold()
-    torch.testing.assert_close(attention(hidden, attention.keys(regions), regions).weights, before.weights)
+    assert (attention.keys(regions) is regions) == folds
+    close = {"rtol": 0.1, "atol": 0.05} if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(attention(hidden, attention.keys(regions), regions).weights, before.weights, **close)
     assert attention.state_dict().keys() == names

@@ -181,3 +181,9 @@ def test_saving_again_replaces_the_model_and_keeps_its_card(model: CaptioningMod
     assert (folder / "README.md").read_text() == "the card"
     load_checkpoint(folder)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_loading_draws_no_random_numbers(model_folder: Path) -> None:
+    before = torch.get_rng_state()
+    load_checkpoint(model_folder).for_inference()
+    assert torch.equal(torch.get_rng_state(), before)

@@ -14,7 +14,7 @@ from captioner.model.efficientnet_lite import MEAN, SCALES, STD, build_efficient
 
 @pytest.mark.parametrize("size", [(66, 66), (67, 67), (67, 98)])
 @pytest.mark.parametrize("name", SCALES)
-def test_it_is_timms_weight_by_weight_and_digit_by_digit(name: str, size: tuple[int, int]) -> None:
+def test_it_is_timms_weight_by_weight_and_computes_the_same(name: str, size: tuple[int, int]) -> None:
     """Where sides are odd and where they are even, which are padded differently."""
     theirs = timm.create_model(name, num_classes=0, global_pool="").eval()
     ours = build_efficientnet_lite(name).eval()

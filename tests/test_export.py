@@ -16,8 +16,9 @@ from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import load_checkpoint, read_beside, write_beside
 from captioner.model.decoder import build_decoder
+from captioner.model.efficientnet_lite import StridingConvolution
 from captioner.model.encoder import Encoder
-from captioner.model.export import decoder_graphs, export
+from captioner.model.export import decoder_graphs, encoder_graph, export
 from captioner.model.onnx_model import ENCODER, START, STEP, OnnxDecoder
 from captioner.model.quantisation import quantise_encoder
 from pipelines import export as pipeline
@@ -43,6 +44,22 @@ def exported(small: CaptioningModel, tmp_path_factory: pytest.TempPathFactory) -
     out = tmp_path_factory.mktemp("exported") / "small"
     assert export(small, out, beside={"notes.txt": b"measured"})["notes.txt"] == 8
     return out
+
+
+def test_a_cnn_that_pads_from_side_to_side_can_be_exported_and_sees_the_same() -> None:
+    """So many channels as make ONNX Runtime try to improve on it."""
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 512, 4, stride=4),
+        StridingConvolution(512, 512, 5, stride=2, padding=2, groups=512, bias=False),
+        torch.nn.BatchNorm2d(512),
+    )
+    encoder = Encoder(layers, tiny_model().encoder.preprocessing)
+    session = onnxruntime.InferenceSession(encoder_graph(encoder))
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    [features] = session.run(None, {"pixels": pixels.numpy()})
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.from_numpy(features), encoder(pixels), rtol=1e-3, atol=1e-4)
 
 
 DECODERS = [

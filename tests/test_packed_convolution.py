@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -75,13 +76,21 @@ def test_the_features_of_a_picture_do_not_depend_on_the_others() -> None:
             assert torch.equal(encoder(pixels[:count]), together[:count])
 
 
+@pytest.mark.parametrize("again", [lambda each: each, copy.deepcopy])
+def test_a_network_may_look_at_the_layer_itself(again: Callable[[Layers], Layers]) -> None:
+    first = again(packed_layers()).first
+    assert (first.kernel_size, first.weight.shape) == ((3, 3), (8, 3, 3, 3))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = first.nonsense
+
+
 @needs_onednn
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
-def test_it_can_be_copied_and_sent_to_another_process(again: object) -> None:
+def test_it_can_be_copied_and_sent_to_another_process(again: Callable[[Layers], Layers]) -> None:
     packed, pixels = packed_layers(), some_pixels(2, 3, 10, 10)
     with torch.inference_mode():
         expected = packed(pixels)
-        assert torch.equal(again(packed)(pixels), expected)  # type: ignore[operator]
+        assert torch.equal(again(packed)(pixels), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

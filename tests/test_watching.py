@@ -52,14 +52,17 @@ def test_it_tells_what_is_computed_when_the_caption_is_said_again(settings: dict
             torch.testing.assert_close(told.looked_away, away)
 
 
-def test_watching_changes_nothing() -> None:
-    model = tiny_model()
-    rules = WordRules(required=((model.vocabulary.encode("dog")[0],),))
-    features = features_for(model)
-    for given in (WordRules(), rules):
-        assert model.search(features, PLAIN, rules=given, watch=model.watch()) == model.search(
-            features, PLAIN, rules=given
-        )
+@pytest.mark.parametrize("kind", ["attend", "top_down", "show_and_tell"])
+@pytest.mark.parametrize("required", [(), ("dog",), ("dog", "grass")])
+def test_watching_changes_nothing_and_follows_required_words(kind: str, required: tuple[str, ...]) -> None:
+    model = tiny_model(kind=kind)
+    rules = WordRules(required=tuple((model.vocabulary.encode(word)[0],) for word in required))
+    features, watch = features_for(model), model.watch()
+    found = model.search(features, PLAIN, rules=rules, watch=watch)
+    assert found == model.search(features, PLAIN, rules=rules)
+    for picture, [best, *_] in enumerate(found):
+        told = watch.choices(picture, best.words).log_probabilities
+        torch.testing.assert_close(told, model.trace(features[picture], best.words).log_probabilities)
 
 
 def test_a_caption_found_by_going_back_is_known_too() -> None:

@@ -28,24 +28,28 @@ class Attended(NamedTuple):
 class DotAttention(nn.Module):
     """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1): softmax(q . k / sqrt(d)) v."""
 
+    _folded_weight: Tensor | None
+    _folded_bias: Tensor | None
+
     def __init__(self, *, query_size: int, key_size: int, attention_size: int) -> None:
         super().__init__()
         self.query = nn.Linear(query_size, attention_size)
         self.key = nn.Linear(key_size, attention_size, bias=False)
         self.scale = 1 / math.sqrt(attention_size)
-        self._folded: tuple[Tensor, Tensor] | None = None
+        self.register_buffer("_folded_weight", None, persistent=False)
+        self.register_buffer("_folded_bias", None, persistent=False)
 
     def keys(self, regions: Tensor) -> Tensor:
         """(..., key_size) -> what `scores` compares with: (..., attention_size), or once folded the regions."""
-        if self._folded is not None:
+        if self._folded_weight is not None:
             return regions
         keys: Tensor = self.key(regions)
         return keys
 
     def ask(self, hidden: Tensor) -> Tensor:
         """(..., query_size) -> queries, as wide as the keys."""
-        if self._folded is not None:
-            return F.linear(hidden, *self._folded)
+        if self._folded_weight is not None:
+            return F.linear(hidden, self._folded_weight, self._folded_bias)
         asked: Tensor = self.query(hidden) * self.scale
         return asked
 
@@ -55,13 +59,17 @@ class DotAttention(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """From now on compare with the regions themselves: q . (K r) = (K^T q) . r, one product less for every word.
+        """From now on compare with the regions themselves, q . (K r) = (K^T q) . r, unless they are longer than keys.
 
-        This is for weights that will not change any more.
+        That saves a product for whatever is compared with. This is for weights that will not change any more.
         """
-        key, query = self.key.weight.double().T * self.scale, self.query
-        weight, bias = key @ query.weight.double(), key @ query.bias.double()
-        self._folded = packed(weight.float()), bias.float()
+        weight = self.key.weight
+        if weight.shape[1] > weight.shape[0]:
+            return
+        key = weight.cpu().double().T * self.scale  # some devices do not know numbers as long
+        folded = [(key @ each.cpu().double()).to(weight) for each in (self.query.weight, self.query.bias)]
+        self.register_buffer("_folded_weight", packed(folded[0]), persistent=False)
+        self.register_buffer("_folded_bias", folded[1], persistent=False)
 
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor) -> Attended:
         """Where each row looks: hidden (pictures, rows, query_size), values (pictures, regions, value_size)."""

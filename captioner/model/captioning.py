@@ -117,10 +117,11 @@ class CaptioningModel(nn.Module):
 
         With `settings.consensus` all captions of the beam are put in its order before the `best` are taken, but not
         those of groups, which are asked for where unlike captions are wanted. A beam one wide is greedy search and
-        gives one caption, unless words are required or a recorder wants its tree. A new `watch` (see `watch`) will know
-        what was computed for the captions found. Sampling draws `best` captions; what
+        gives one caption, unless words are required or a recorder wants its tree. Sampling draws `best` captions; what
         it draws for a picture depends on the seed and on the picture's number in `keys` (default: its place in the
-        batch). Raises ConfigError when no caption can obey the rules.
+        batch). A new `watch` will know what was computed for the captions found.
+
+        Raises ConfigError when no caption can obey the rules.
         """
         constraints = self.constraints(settings, rules)
         state = self.decoder.start(features, rows=1)

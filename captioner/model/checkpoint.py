@@ -151,9 +151,10 @@ def checkpoint_fingerprint(folder: Path) -> str:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Layers built in this context begin with zeros.
+    """Most layers built in this context begin with zeros.
 
-    To draw numbers that are replaced at once would take longer than to read those that replace them.
+    To draw numbers that are replaced at once would take longer than to read those that replace them. PyTorch tells of
+    only some ways of drawing; for the others nothing changes.
     """
 
     def __torch_function__(

@@ -109,8 +109,8 @@ class Decoder(nn.Module):
     def fold(self) -> None:
         """Compute what `embed` gives for every word of the vocabulary, so that from now on it only looks it up.
 
-        All other products are made ready too (see `captioner.model.packing`). This is for weights that will not
-        change any more, and those stay what they are: the table is no part of them.
+        Attention is folded and all other products are made ready too (see `captioner.model.packing`). This is for
+        weights that will not change any more, and those stay what they are: the table is no part of them.
         """
         self.eval()
         for layer in self.modules():

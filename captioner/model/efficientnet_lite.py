@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -108,7 +109,8 @@ class StridingConvolution(nn.Conv2d):
     """Every second place, padded as TensorFlow pads: of an odd number the greater part below and to the right.
 
     Features are padded alike on all sides, and where that is too much above and on the left the kernel gets a row and
-    a column of zeros there: it is far smaller than the features, which are not copied that way.
+    a column of zeros there: it is far smaller than the features, which are not copied that way. For a stride of 2 and
+    a kernel of an odd size.
     """
 
     def kernel_for(self, height: int, width: int) -> Tensor:
@@ -117,7 +119,12 @@ class StridingConvolution(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (pictures, before, height, width) -> (pictures, after, height / 2, width / 2)."""
-        kernel = self.kernel_for(*features.shape[-2:])
+        height, width = features.shape[-2:]
+        if torch.compiler.is_exporting():  # ONNX Runtime breaks a graph in which a kernel is padded
+            most = self.kernel_size[0] // 2
+            features = F.pad(features, (most - 1 + width % 2, most, most - 1 + height % 2, most))
+            return F.conv2d(features, self.weight, self.bias, self.stride, groups=self.groups)
+        kernel = self.kernel_for(height, width)
         return F.conv2d(features, kernel, self.bias, self.stride, self.padding, groups=self.groups)
 
 

@@ -1,7 +1,7 @@
-"""Convolutions of a CNN that will not change any more, as oneDNN does them best: weights laid out once, and what comes
-after a convolution done with each value as it is made, and not in another pass over all of them.
+"""Convolutions that will not change any more as oneDNN does them best: weights laid out once, activations on the way.
 
-PyTorch calls oneDNN for convolutions too, but lays the weights out at every call.
+PyTorch calls oneDNN for convolutions too, but lays the weights out at every call, and an activation is another pass
+over all that a convolution made.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pack_convolutions(network: nn.Module, pixels: Tensor) -> nn.Module:
 
 
 class PackedConvolution(nn.Module):
-    """A convolution and an activation of `_ACTIVATIONS` in one."""
+    """A convolution and an activation of `_ACTIVATIONS` in one; asked for anything else, it is the convolution."""
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module) -> None:
         super().__init__()
@@ -64,6 +64,15 @@ class PackedConvolution(nn.Module):
             self._blocks[size] = _reorder(layer, _kernel(layer, size))
         name, numbers = _ACTIVATIONS[type(self.activation)]
         return _convolve(features, self._blocks[size], layer, name, numbers)
+
+    def __getattr__(self, name: str) -> Any:
+        """What this has not is asked of the convolution: some networks look at the weights of their layers."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("convolution", "activation"):  # not there yet
+                raise
+            return getattr(self.convolution, name)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickled without the blocks, which are laid out anew."""
@@ -109,10 +118,10 @@ def _convolve(features: Tensor, blocks: Tensor, layer: nn.Conv2d, activation: st
 @cache
 def _can_pack() -> bool:
     """Whether this PyTorch has the two operations, which are its own, and they do what they did when we learnt them."""
-    layer, features = nn.Conv2d(2, 2, 1), torch.tensor([7.0, -1.0]).view(1, 2, 1, 1)
+    layer: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, 2, 2, 1, bias=False)  # type: ignore[no-untyped-call]
+    features = torch.tensor([7.0, -1.0]).view(1, 2, 1, 1)
     try:
         blocks = _reorder(layer, torch.eye(2).view(2, 2, 1, 1))
-        layer.bias = None
         found = _convolve(features, blocks, layer, *_ACTIVATIONS[nn.ReLU6])
         return torch.equal(found, features.clamp(0.0, 6.0))
     except (AttributeError, RuntimeError, TypeError):
