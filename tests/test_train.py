@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import typer
 from PIL import Image
 
+import captioner.pretrained
 from captioner.data.collection import FEATURES
 from captioner.errors import ConfigError, DataError, TrainingError
 from captioner.model.checkpoint import load_checkpoint
@@ -25,6 +27,7 @@ from pipelines import train as module
 from pipelines.train import train
 from tests.conftest import SENTENCES
 
+CARD = Path(captioner.pretrained.__file__).with_name("README.md").read_text()
 RECIPE = Path(__file__).parent.parent / "configs" / "custom.toml"
 QUICK = ["training.min_steps=4", "training.max_steps=4", "training.evaluations=2", "training.bf16=never"]
 
@@ -60,6 +63,22 @@ def test_an_older_model_learns_new_words_from_a_few_pictures(
     assert "(2 of them new)" in told
     assert "before training" in told
     assert "captioner calibrate" in told
+
+
+def tried() -> list[str]:
+    """What the card of the shipped model says was tried in training it: settings of the first step's recipe."""
+    [command] = re.findall(r"^`captioner train configs/flickr8k.toml .*`$", CARD, re.MULTILINE)
+    shared = re.findall(r"--set (\S+)", command.strip("`"))
+    changed = re.findall(r"^\| [^|]+ \| (?:`([^`]*)` )?\| [\d.]+ / [\d.]+ \|.*\|$", CARD, re.MULTILINE)
+    assert len(changed) == 5, "the table is found"
+    return [" ".join([*shared, row]).strip() for row in changed]
+
+
+@pytest.mark.parametrize("settings", tried())
+def test_what_the_card_says_was_tried_can_be_tried_again(data: Path, tmp_path: Path, settings: str) -> None:
+    few = [*settings.split(), *QUICK, "vocabulary.min_count=1", "training.pictures_per_batch=3"]
+    train(RECIPE.with_name("flickr8k.toml"), data=data, out=tmp_path / "run", set=few)
+    assert load_checkpoint(tmp_path / "run" / "best").config.encoder.name == "tf_efficientnet_lite2"
 
 
 def test_ctrl_c_ends_with_a_code_of_its_own_and_resume_goes_on(
