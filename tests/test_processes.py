@@ -120,6 +120,6 @@ def test_two_processes_train_the_last_blocks_of_the_cnn_as_one(tmp_path: Path) -
         torch.load(tmp_path / name / "run" / "state.pt", weights_only=True)["weights"] for name in ("one", "two")
     )
     # As a whole: where a channel of the CNN is all but dead, Adam makes large steps of what rounding leaves. A process
-    # that was not heard would change ten times as much.
+    # that was not heard would change far more.
     for name, tensor in one.items():
         assert float((two[name] - tensor).float().norm()) <= 0.02 * float(tensor.float().norm()) + 1e-6, name
