@@ -119,7 +119,7 @@ def test_two_processes_train_the_last_blocks_of_the_cnn_as_one(tmp_path: Path) -
     one, two = (
         torch.load(tmp_path / name / "run" / "state.pt", weights_only=True)["weights"] for name in ("one", "two")
     )
-    # As a whole: where a channel of the CNN is all but dead, Adam makes large steps of what rounding leaves. A process
-    # that was not heard would change far more.
+    # Nearly all of each: where a channel of the CNN is all but dead, Adam makes large steps of what rounding leaves.
     for name, tensor in one.items():
         assert float((two[name] - tensor).float().norm()) <= 0.02 * float(tensor.float().norm()) + 1e-6, name
+        assert torch.isclose(two[name], tensor, rtol=1e-3, atol=1e-4).float().mean() >= 0.995, name

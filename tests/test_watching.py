@@ -13,8 +13,7 @@ from captioner.model.captioning import CaptioningModel
 from captioner.search.backtracking import backtrack
 from captioner.text.steering import WordRules
 from captioner.text.vocabulary import START
-
-from .training import tiny_model
+from tests.conftest import tiny_model
 
 PLAIN = SearchConfig(beam_width=4, min_length=2, max_length=6)
 

@@ -68,6 +68,7 @@ class DotAttention(nn.Module):
             return
         key = weight.cpu().double().T * self.scale  # some devices do not know numbers as long
         folded = [(key @ each.cpu().double()).to(weight) for each in (self.query.weight, self.query.bias)]
+        # Not by assignment, which would make a parameter of what is packed.
         self.register_buffer("_folded_weight", packed(folded[0]), persistent=False)
         self.register_buffer("_folded_bias", folded[1], persistent=False)
 

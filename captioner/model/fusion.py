@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ def fused(network: nn.Module, pixels: Tensor) -> nn.Module:
     `pixels` is anything that the network takes.
     """
     network = copy.deepcopy(network).requires_grad_(False).eval()
-    for convolution, norm in successions(network, pixels, is_convolution, _is_norm):
+    for convolution, norm in successions(network, pixels, _is_convolution, _is_norm):
         before, after = network.get_submodule(convolution), network.get_submodule(norm)
         assert isinstance(before, nn.Conv2d)
         assert isinstance(after, nn.BatchNorm2d)
@@ -65,7 +66,7 @@ def successions(
     """The names of each layer that is a `first` whose result goes into a `second` and nowhere else, and of that.
 
     Each of the two is called once only. `pixels` is anything that the network takes: what goes where is seen by
-    looking on, in this thread alone.
+    looking on, in this thread alone, while no layer writes over what it is given.
     """
     made, taken, calls = dict[int, str](), dict[str, int](), Counter[str]()
     hooks, kept = [], list[Tensor]()
@@ -84,7 +85,7 @@ def successions(
     for name, layer in network.named_modules():
         if first(layer) or second(layer):
             watch(name, layer)
-    with _Uses() as uses:
+    with _nothing_overwritten(network), _Uses() as uses:
         network(pixels)
     for each in hooks:
         each.remove()
@@ -95,8 +96,17 @@ def successions(
     ]
 
 
-def is_convolution(layer: nn.Module) -> bool:
-    """Whether it is one of two dimensions."""
+@contextmanager
+def _nothing_overwritten(network: nn.Module) -> Iterator[None]:
+    in_place = [layer for layer in network.modules() if getattr(layer, "inplace", False)]
+    for layer in in_place:
+        layer.inplace = False  # type: ignore[assignment]
+    yield
+    for layer in in_place:
+        layer.inplace = True  # type: ignore[assignment]
+
+
+def _is_convolution(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d)
 
 

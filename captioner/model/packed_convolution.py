@@ -6,15 +6,15 @@ over all that a convolution made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from captioner.model.efficientnet_lite import StridingConvolution
-from captioner.model.fusion import is_convolution, successions
+from captioner.model.fusion import successions
+from captioner.model.packing import fits
 
 _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
@@ -30,18 +30,16 @@ def pack_convolutions(network: nn.Module, pixels: Tensor) -> nn.Module:
     `pixels` is anything that the network takes. Elsewhere than on a CPU, or in another precision than 32 bits,
     everything stays as it is.
     """
-    if not _can_pack() or pixels.device.type != "cpu" or pixels.dtype != torch.float32:
+    if not fits(pixels) or not _can_pack():
         return network
-    in_place = [layer for layer in network.modules() if getattr(layer, "inplace", False)]
-    _set_in_place(in_place, False)  # what is overwritten cannot be told from what it was
-    followed = dict(successions(network, pixels, is_convolution, lambda layer: type(layer) in _ACTIVATIONS))
-    _set_in_place(in_place, True)
+    followed = dict(successions(network, pixels, _suits, lambda layer: type(layer) in _ACTIVATIONS))
     for name, layer in list(network.named_modules()):
-        if type(layer) in (nn.Conv2d, StridingConvolution) and _pads_with_zeros(layer):
-            activation = network.get_submodule(followed[name]) if name in followed else nn.Identity()
-            network.set_submodule(name, PackedConvolution(layer, activation))
+        if _suits(layer):
+            activation: nn.Module = nn.Identity()
             if name in followed:
+                activation = network.get_submodule(followed[name])
                 network.set_submodule(followed[name], nn.Identity())
+            network.set_submodule(name, PackedConvolution(layer, activation))
     return network
 
 
@@ -56,7 +54,7 @@ class PackedConvolution(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (pictures, channels, height, width) -> what the two would make of them, up to the last digits."""
         layer = self.convolution
-        if torch.is_grad_enabled() or features.dtype != torch.float32 or features.device.type != "cpu":
+        if torch.is_grad_enabled() or not fits(features):
             plain: Tensor = self.activation(layer(features))
             return plain
         size = (features.shape[-2], features.shape[-1])
@@ -79,17 +77,14 @@ class PackedConvolution(nn.Module):
         return {**self.__dict__, "_blocks": {}}
 
 
-def _set_in_place(layers: Iterable[nn.Module], value: bool) -> None:
-    for layer in layers:
-        layer.inplace = value  # type: ignore[assignment]
-
-
 def _kernel(layer: nn.Conv2d, size: tuple[int, int]) -> Tensor:
     return layer.kernel_for(*size) if isinstance(layer, StridingConvolution) else layer.weight
 
 
-def _pads_with_zeros(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+def _suits(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether it convolves as these two do, and not in a way of its own."""
+    known = isinstance(layer, nn.Conv2d) and type(layer) in (nn.Conv2d, StridingConvolution)
+    return known and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _reorder(layer: nn.Conv2d, kernel: Tensor) -> Tensor:

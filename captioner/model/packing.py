@@ -26,7 +26,7 @@ def pack(module: nn.Module) -> None:
 
 def packed(weight: Tensor) -> Tensor:
     """A matrix that will not change any more, packed if it can be."""
-    return PackedWeight(weight) if _fits(weight) and _can_pack() else weight
+    return PackedWeight(weight) if fits(weight) and _can_pack() else weight
 
 
 class PackedWeight(nn.Parameter):
@@ -38,7 +38,7 @@ class PackedWeight(nn.Parameter):
     def __new__(cls, data: Tensor, requires_grad: bool = False) -> Self:
         """`data` (outputs, inputs); the arguments are those of `Parameter`, as copying needs."""
         packed = super().__new__(cls, data.detach(), requires_grad)
-        packed.blocks = torch.ops.mkldnn._reorder_linear_weight(data.detach()) if _fits(data) else None
+        packed.blocks = torch.ops.mkldnn._reorder_linear_weight(data.detach()) if fits(data) else None
         return packed
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -72,8 +72,9 @@ def _can_pack() -> bool:
         return False
 
 
-def _fits(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.dtype == torch.float32
+def fits(tensor: Tensor) -> bool:
+    """Whether oneDNN can compute with it: on the CPU, in 32 bits."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 def _suits(inputs: Tensor, weight: Tensor) -> bool:
@@ -81,7 +82,7 @@ def _suits(inputs: Tensor, weight: Tensor) -> bool:
     return (
         isinstance(weight, PackedWeight)
         and weight.blocks is not None
-        and _fits(inputs)
+        and fits(inputs)
         and inputs.numel() > 0
         and not torch.is_grad_enabled()
     )
