@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,18 +16,13 @@ from PIL import Image
 
 from captioner.data.samples import sample_pictures
 from captioner.inference.captioner import Captioner
+from tests.browsing import CHROMIUM, IN_BROWSER, await_unfolded, unfold
 from tests.served import Served, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = which("chromium")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-    pytest.mark.skipif(find_spec("playwright") is None, reason="Playwright is not installed"),
-]
+pytestmark = IN_BROWSER
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 375, "height": 812}
 
@@ -129,11 +123,6 @@ def fill(page: Page, folder: Path) -> None:
     expect(page.locator("#teach-picture")).to_contain_text("1 picture to correct")
 
 
-def unfold(page: Page) -> None:
-    folds = page.locator("button.label-wrap:not(.open):visible")
-    folds.evaluate_all("folds => folds.forEach(fold => fold.click())")
-
-
 @pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="axe-playwright-python is not installed")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("window", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -147,7 +136,7 @@ def test_no_tab_has_an_accessibility_finding(visit: Visit, window: dict[str, int
     for tab in page.get_by_role("tab").all():
         tab.click()
         unfold(page)
-        page.wait_for_timeout(300)  # until what was unfolded is there
+        page.wait_for_timeout(300)  # until nothing of it moves
         for finding in Axe().run(page).response["violations"]:
             findings[tab.inner_text(), finding["id"]] = [node["html"] for node in finding["nodes"]]
         assert page.evaluate("document.documentElement.scrollWidth") <= window["width"]
@@ -210,7 +199,7 @@ def test_a_wish_that_cannot_be_granted_leaves_the_picture_to_be_seen(visit: Visi
 
     page = visit.open(viewport=DESKTOP)
     try_sample(page)
-    page.get_by_text("Steer the sentence").click()
+    unfold(page, "Steer the sentence")
     page.get_by_label("Must say").first.fill("gryphon")
     page.keyboard.press("Enter")
     expect(page.locator("#sentence")).to_contain_text("gryphon")
@@ -269,6 +258,7 @@ def test_everything_is_reached_and_used_by_keyboard(visit: Visit, captioner: Cap
     tab_to("Steer the sentence")
     keyboard.press("Enter")
     page.get_by_label("Begins with").focus()
+    await_unfolded(page)
     keyboard.type("grass")
     keyboard.press("Enter")
     expect(page.locator("#sentence .sentence")).to_contain_text("Grass")
@@ -301,7 +291,7 @@ def test_a_picture_is_pasted_by_keys_in_place_of_another_and_by_the_button(
     shown = page.locator("#picture img")
     try_sample(page)
     expect(shown).to_have_attribute("src", re.compile(r"/lion\.jpg$"))
-    page.get_by_role("button", name="Steer the sentence").click()
+    unfold(page, "Steer the sentence")
     forbidden = page.get_by_label("Must not say")
     forbidden.focus()
     page.evaluate(_COPY_AS_A_SPREADSHEET_DOES)
@@ -348,7 +338,7 @@ def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_wo
     expect(page.locator("#about-0")).to_be_visible()
     expect(page.locator("#stage .heat[data-of='0']")).to_have_css("opacity", "1")
     expect(page.locator("#stage .stage")).to_be_in_viewport(ratio=1)
-    page.get_by_role("button", name="Steer the sentence").click()
+    unfold(page, "Steer the sentence")
     other = page.locator("#about-0 button.other").first
     other.click()
     expect(page.get_by_label("Begins with")).to_have_value(other.get_attribute("data-beginning") or "")
@@ -359,7 +349,7 @@ def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_wo
     page.keyboard.press("Enter")
     page.get_by_label("Begins with").blur()
     expect(sentence).to_contain_text("Grass")
-    page.get_by_role("button", name="The same from the command line").click()
+    unfold(page, "The same from the command line")
     line = page.locator("#commands code").first.inner_text()
     assert shlex.split(line)[2:] == ["meadow.png", f"--model={captioner.folder}", "--beginning=grass"]
     page.get_by_label("Must say").fill("gryphon")
@@ -377,7 +367,7 @@ def test_a_visitor_uploads_a_picture_reads_the_sentence_and_walks_through_its_wo
     page.get_by_label("Search for the likeliest").check()
     expect(sentence).to_have_text(caption.text or "")
 
-    page.get_by_role("button", name="Look inside").click()
+    unfold(page, "Look inside")
     expect(page.locator("#inside .lattice")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     branch = page.locator("#inside .lattice [data-beginning]").last

@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
@@ -43,10 +41,9 @@ from captioner.inference.caption import Candidate, Caption
 from captioner.inference.captioner import Captioner
 from captioner.model.captioning import CaptioningModel
 from captioner.text.steering import Steering
+from tests.browsing import CHROMIUM, in_browser, unfold
 from tests.served import Served, serve
 from tests.tar_files import pack
-
-CHROMIUM = which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -576,9 +573,7 @@ def test_a_forged_correction_is_a_sentence(batch: Batch, forged: Any) -> None:
 # In a browser
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-@pytest.mark.skipif(find_spec("playwright") is None, reason="Playwright is not installed")
+@in_browser
 def test_a_visitor_drops_pictures_watches_them_stops_goes_on_sorts_corrects_and_takes_all_along(
     model_folder: Path, tmp_path: Path
 ) -> None:
@@ -653,7 +648,7 @@ def test_a_visitor_drops_pictures_watches_them_stops_goes_on_sorts_corrects_and_
         expect(page.get_by_label("Caption of 02.png")).not_to_have_value("nothing of this")
         expect(page.get_by_label("Edited 2")).to_be_attached()
         expect(page.get_by_alt_text("Two hens.")).to_be_attached()
-        page.get_by_role("button", name="Steer the sentences").click()
+        unfold(page, "Steer the sentences")
         page.get_by_label("Begins with").fill("red")
         page.keyboard.press("Tab")
         go.click()

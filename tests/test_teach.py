@@ -9,9 +9,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import gradio as gr
@@ -33,9 +31,9 @@ from captioner.inference.teaching import News, Telling, is_at_work, latest
 from captioner.model.captioning import CaptioningModel
 from captioner.model.onnx_model import DESCRIPTION
 from pipelines.teach import RECIPE
+from tests.browsing import CHROMIUM, in_browser
 from tests.served import serve
 
-CHROMIUM = which("chromium")
 PATIENCE = 240.0
 
 
@@ -409,10 +407,8 @@ def come_again(page: Any, complaints: list[str]) -> None:
     del complaints[before:]
 
 
-@pytest.mark.browser
+@in_browser
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-@pytest.mark.skipif(find_spec("playwright") is None, reason="Playwright is not installed")
 def test_a_person_corrects_with_the_keyboard_teaches_and_accepts(
     model_folder: Path, home: Home, lessons: Lessons, tmp_path: Path
 ) -> None:
@@ -440,6 +436,7 @@ def test_a_person_corrects_with_the_keyboard_teaches_and_accepts(
         box = page.locator("#teach-captions textarea")
         expect(page.locator("#teach-told")).to_contain_text("3 pictures are here")
         expect(box).to_be_focused()
+        expect(box).not_to_have_value("")  # until the model's caption is there to be written over
         page.keyboard.press("Control+a")
         page.keyboard.type("A gryphon runs")
         page.keyboard.press("Control+Enter")
@@ -449,6 +446,7 @@ def test_a_person_corrects_with_the_keyboard_teaches_and_accepts(
         expect(page.locator("#teach-told")).to_contain_text("Kept: A gryphon runs")
         expect(page.locator("#teach-picture")).to_contain_text("drawing 21")
         expect(box).to_be_focused()
+        expect(box).not_to_have_value(re.compile("gryphon"))
         page.keyboard.press("Control+a")
         page.keyboard.type("A bird, not yet")
         page.keyboard.press("PageDown")
