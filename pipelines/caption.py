@@ -20,8 +20,8 @@ import typer
 
 from captioner.errors import ConfigError
 
-from . import STOPPED, options, run
-from .captioning_run import CaptioningRun, Engine, processors
+from . import STOPPED, loading, options, run
+from .captioning_run import CaptioningRun, Engine, hire, processors
 from .outputs import Existing, Output, Printed
 from .progress import RunProgress
 from .watching import check_watchable
@@ -158,10 +158,11 @@ def caption(
     Words are searched for with a beam; --temperature, --top-k, --top-p or --seed draws them at random instead.
     """
     from captioner.data.listing import Shard, list_items
+    from captioner.data.preprocessing import Preprocessing
     from captioner.data.samples import sample_pictures
-    from captioner.inference.captioner import Captioner
     from captioner.inference.records import RecordStyle, Wording, made_by
     from captioner.interruption import stop_requests
+    from captioner.model.hub import find_model
     from captioner.text.steering import Steering
 
     named = [*(paths or []), *map(str, sample_pictures() if samples else [])]
@@ -187,60 +188,70 @@ def caption(
             print(item.name)
         return
 
-    captioner = Captioner.from_pretrained(model, device=device)
-    if captioner.calibration is None and (confidence or word_confidence or min_confidence is not None):
-        raise ConfigError("This model has no calibration to tell confidence by; run `captioner calibrate` on it first.")
-    search = options.chosen_search(
-        captioner.search,
-        beam_width=beam_width,
-        length_exponent=length_exponent,
-        consensus=consensus,
-        groups=groups,
-        diversity=diversity,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        min_length=min_length,
-        max_length=max_length,
-        no_repeat_ngram=no_repeat_ngram,
-    )
-    steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
-    describing = captioner.describer(candidates=candidates, search=search, steering=steering)
-    for sentence in steering.needless(captioner.model.vocabulary):
-        print(f"captioner: {sentence}", file=sys.stderr)
-    preprocessing = captioner.model.encoder.preprocessing
-    origin = made_by(
-        model=captioner.name,
-        preprocessing=preprocessing,
-        search=search,
-        steering=steering,
-        candidates=describing.candidates,
-        wording=wording,
-        min_confidence=min_confidence,
-        words=word_confidence,
-    )
-    style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
-    work = CaptioningRun(
-        chosen,
-        limit,
-        describing,
-        preprocessing,
-        style,
-        batch_size=_batch_size(batch_size, captioner.model.device.type),
-        filled=output.kept,
-        workers=workers,
-        threads=threads,
-    )
-    _share_processors(threads, overlapping=output.kept)
     with ExitStack() as opened:
+        expected, decoding = Preprocessing.of_model(find_model(model).folder), None
+        if engine == "local" and expected is not None:
+            decoding = opened.enter_context(hire(expected, workers))
+            decoding.start()  # while PyTorch is imported and the model is loaded
+        with loading():
+            from captioner.inference.captioner import Captioner
+
+            captioner = Captioner.from_pretrained(model, device=device)
+        if captioner.calibration is None and (confidence or word_confidence or min_confidence is not None):
+            raise ConfigError(
+                "This model has no calibration to tell confidence by; run `captioner calibrate` on it first."
+            )
+        search = options.chosen_search(
+            captioner.search,
+            beam_width=beam_width,
+            length_exponent=length_exponent,
+            consensus=consensus,
+            groups=groups,
+            diversity=diversity,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            min_length=min_length,
+            max_length=max_length,
+            no_repeat_ngram=no_repeat_ngram,
+        )
+        steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
+        describing = captioner.describer(candidates=candidates, search=search, steering=steering)
+        for sentence in steering.needless(captioner.model.vocabulary):
+            print(f"captioner: {sentence}", file=sys.stderr)
+        preprocessing = captioner.model.encoder.preprocessing
+        if decoding is None or preprocessing != expected:
+            decoding = opened.enter_context(hire(preprocessing, workers))
+        origin = made_by(
+            model=captioner.name,
+            preprocessing=preprocessing,
+            search=search,
+            steering=steering,
+            candidates=describing.candidates,
+            wording=wording,
+            min_confidence=min_confidence,
+            words=word_confidence,
+        )
+        style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
+        work = CaptioningRun(
+            chosen,
+            limit,
+            describing,
+            style,
+            batch_size=_batch_size(batch_size, captioner.model.device.type),
+            filled=output.kept,
+            workers=workers,
+            threads=threads,
+        )
+        _share_processors(threads, overlapping=output.kept)
         printed = Printed(style, confidence=confidence, words=word_confidence, alt_text=alt_text)
         place = opened.enter_context(closing(output.open(style) if output.kept else printed))
         counted = work.count if output.kept and not watch else None
         progress = opened.enter_context(RunProgress(total=counted, limit=limit, shown=output.kept))
         stop = opened.enter_context(stop_requests())
         if engine == "local":
-            left_out = work.here(place, progress, stop, watch=watch)
+            left_out = work.here(place, progress, stop, decoding=decoding, watch=watch)
         else:
             left_out = work.on_ray(
                 place,

@@ -15,6 +15,7 @@ from .progress import RunProgress
 from .watching import rounds
 
 if TYPE_CHECKING:
+    from captioner.data.decoding import Decoders
     from captioner.data.listing import Item
     from captioner.data.preprocessing import Preprocessing
     from captioner.inference.bulk import Captioned
@@ -37,7 +38,6 @@ class CaptioningRun:
     """What `list_items` is asked for."""
     limit: int | None
     describing: "Describer"
-    preprocessing: "Preprocessing"
     style: "RecordStyle"
     batch_size: int
     filled: bool
@@ -67,34 +67,34 @@ class CaptioningRun:
             return None
         return counted
 
-    def here(self, place: "Place", progress: RunProgress, stop: Callable[[], bool], *, watch: bool) -> int:
+    def here(
+        self, place: "Place", progress: RunProgress, stop: Callable[[], bool], *, decoding: "Decoders", watch: bool
+    ) -> int:
         """Caption on this machine; how many captions `place` had to leave out."""
-        from captioner.data.decoding import Decoders
         from captioner.inference.bulk import caption_all
 
-        workers = self.workers or max(1, processors() // 2)
         left_out = 0
-        with Decoders(self.preprocessing, workers=workers, ahead=4 * self.batch_size) as decoding:
-            for items in rounds(self.listed, stop) if watch else [self.listed(stop)]:
-                before = progress.answered
-                batches = caption_all(
-                    items,
-                    place,
-                    decoding=decoding,
-                    describing=self.describing,
-                    batch_size=self.batch_size,
-                    filled=self.filled,
-                    limit=None if self.limit is None else self.limit - before,
-                    stop=stop,
-                    skipped=lambda item: progress.skip(),
-                )
-                with closing(batches):
-                    for batch in batches:
-                        _tell(batch, self.style, progress)
-                if progress.answered > before or not watch:
-                    left_out = place.finish()
-                if progress.answered == self.limit:
-                    break
+        decoding.ahead = 4 * self.batch_size
+        for items in rounds(self.listed, stop) if watch else [self.listed(stop)]:
+            before = progress.answered
+            batches = caption_all(
+                items,
+                place,
+                decoding=decoding,
+                describing=self.describing,
+                batch_size=self.batch_size,
+                filled=self.filled,
+                limit=None if self.limit is None else self.limit - before,
+                stop=stop,
+                skipped=lambda item: progress.skip(),
+            )
+            with closing(batches):
+                for batch in batches:
+                    _tell(batch, self.style, progress)
+            if progress.answered > before or not watch:
+                left_out = place.finish()
+            if progress.answered == self.limit:
+                break
         return left_out
 
     def on_ray(
@@ -134,6 +134,13 @@ class CaptioningRun:
                 return 0
         gather(place, job.folder, parts)
         return place.finish()
+
+
+def hire(preprocessing: "Preprocessing", workers: int | None) -> "Decoders":
+    """So many processes that decode pictures, or one for every two processors."""
+    from captioner.data.decoding import Decoders
+
+    return Decoders(preprocessing, workers=workers or max(1, processors() // 2))
 
 
 def processors() -> int:

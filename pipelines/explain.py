@@ -16,7 +16,7 @@ import typer
 
 from captioner.errors import CaptionerError, ConfigError, DataError
 
-from . import folder_to_store_in, options, progress_bar, run, take_folder, write_text
+from . import folder_to_store_in, loading, options, progress_bar, run, take_folder, write_text
 
 if TYPE_CHECKING:
     import datasets
@@ -78,7 +78,6 @@ def explain(
     """
     from captioner.data.listing import list_items
     from captioner.data.samples import sample_pictures
-    from captioner.inference.captioner import Captioner
     from captioner.text.steering import Steering
 
     chosen = [*(paths or []), *(sample_pictures() if samples else [])]
@@ -93,7 +92,10 @@ def explain(
         raise ConfigError("Faithfulness is measured on free captions; drop --forbid, --require and --beginning.")
     items = list(list_items(chosen))
     folder = folder_to_store_in(model) if store else None
-    captioner = Captioner.from_pretrained(model, device=device)
+    with loading():
+        from captioner.inference.captioner import Captioner
+
+        captioner = Captioner.from_pretrained(model, device=device)
     captioner.search = options.chosen_search(
         captioner.search,
         min_length=min_length,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -39,6 +41,13 @@ def tiny_model(**decoder: object) -> CaptioningModel:
         search=SearchConfig(beam_width=3, max_length=8),
     )
     return build_model(config, Vocabulary.fit(SENTENCES, min_count=1)).eval()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_frozen() -> Iterator[None]:
+    """A command keeps what it loads from the garbage collector for as long as its process lives, which here goes on."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from pipelines import loading
 
 
 def captioner(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -50,6 +53,30 @@ def test_every_command_explains_itself(command: str) -> None:
     answer = captioner(command, "--help")
     assert answer.returncode == 0
     assert "Usage" in answer.stdout
+
+
+def test_a_process_that_decodes_starts_while_pytorch_is_still_to_be_imported(
+    model_folder: Path, pictures: list[Path]
+) -> None:
+    watched = (
+        "import sys; from captioner.cli import main; from captioner.data.decoding import Decoders as D; "
+        "start = D.start; "
+        "D.start = lambda self: (print('PyTorch:', 'torch' in sys.modules, flush=True), start(self)); main()"
+    )
+    command = [sys.executable, "-c", watched, "caption", str(pictures[0]), "--model", str(model_folder)]
+    first, second = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.splitlines()
+    assert first == "PyTorch: False"
+    assert second.startswith(f"{pictures[0]}: ")
+
+
+def test_what_is_loaded_is_not_searched_for_garbage_and_what_comes_then_is() -> None:
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    with loading():
+        assert not gc.isenabled()
+        loaded = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(loaded)
 
 
 def test_a_missing_picture_is_one_sentence(model_folder: Path) -> None:

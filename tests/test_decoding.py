@@ -415,6 +415,16 @@ def test_replacing_processes_loses_no_picture_that_was_ahead() -> None:
 # --- starting and ending --------------------------------------------------------------------------------
 
 
+def test_a_process_that_was_started_before_there_was_work_does_the_work() -> None:
+    with Decoders(PREPROCESSING, workers=1) as decoders:
+        decoders.start()
+        decoders.start()  # once is enough
+        started = process_ids(decoders)
+        assert kinds(decoders, [Item("a", picture()), Item("b", picture(1))]) == ["decoded"] * 2
+        assert process_ids(decoders) == started
+        assert len(started) == 1
+
+
 @pytest.mark.parametrize("program", ["/bin/false", "/no/such/python"])
 def test_decoders_that_cannot_start_end_in_one_sentence(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = open_files()

@@ -63,7 +63,7 @@ class Decoders:
         megabytes: of memory for one picture, above what a fresh process has.
         patience: seconds on the clock for one picture, because a disk that hangs uses no processor time.
         pictures: after so many a process is replaced, and with it whatever the decoders have left in its memory.
-        ahead: how many pictures are taken from the sources before the first of them has been asked for.
+        ahead: what `ahead` is at first.
 
     Raises ConfigError when a number is too small.
     """
@@ -87,7 +87,8 @@ class Decoders:
         self._preprocessing = preprocessing
         self._limits = Limits(seconds, megabytes, patience, pictures)
         self._most_processes = workers
-        self._ahead = ahead
+        self.ahead = ahead
+        """How many pictures are taken from the sources before the first of them has been asked for."""
         self._processes: list[DecodingProcess] = []
         self._waiting: deque[Task] = deque()
         self._failed_starts = 0
@@ -102,6 +103,14 @@ class Decoders:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start the first process already, so that it is ready when the first picture comes.
+
+        Raises CaptionerError when no process can be started.
+        """
+        if _CAN_GUARD and not self._processes:
+            self._start()
 
     def close(self) -> None:
         """End every process now. A `decode` that goes on in another thread ends with a CaptionerError."""
@@ -138,7 +147,7 @@ class Decoders:
         taken: deque[tuple[T, Task]] = deque()
         held, exhausted = 0, False
         while True:
-            while not exhausted and len(taken) < self._ahead and held < _MOST_BYTES_AHEAD:
+            while not exhausted and len(taken) < self.ahead and held < _MOST_BYTES_AHEAD:
                 item = next(remaining, None)
                 if item is None:
                     exhausted = True

@@ -1,7 +1,10 @@
 """How a picture becomes the CNN's input: the numbers every reader of pictures shares. Imports no PyTorch."""
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +32,15 @@ class Preprocessing:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """What `dataclasses.asdict` made of one, after JSON. Raises KeyError or TypeError when it is no such thing."""
         return cls(stored["size"], tuple(stored["mean"]), tuple(stored["std"]))
+
+    @classmethod
+    def of_model(cls, folder: Path) -> Self | None:
+        """The one that the model in a folder was made for; None where it tells none, and so cannot be loaded."""
+        for name in ("config.json", "onnx.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                stored = cls.from_json(json.loads((folder / name).read_bytes())["preprocessing"])
+                return stored if isinstance(stored.size, int) else None
+        return None
 
     def read(self, source: ImageSource, *, name: str | None = None) -> Pixels:
         """Any picture as `pixels` gives it; a large JPEG is decoded at a fraction of its size. Raises ImageError.

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import captioner
 import captioner.pretrained
 from captioner.errors import CaptionerError, CheckpointError
-from captioner.model.checkpoint import load_checkpoint, read_beside
 
 SHIPPED = "default"
 """What the shipped model is called."""
@@ -75,6 +74,9 @@ def send_model(folder: Path, repository: str, *, public: bool) -> str:
     take it.
     """
     import huggingface_hub
+
+    # Here, since a model must be found before PyTorch is imported.
+    from captioner.model.checkpoint import load_checkpoint, read_beside
 
     load_checkpoint(folder)
     for name in _MEASURED:
