@@ -41,7 +41,7 @@ _ON_PYTORCH = (Section.SEARCH, Section.LIMITS, Section.GROWTH, Section.TRAINING)
 _BESIDE_TEXTBOOK = (Section.SEARCH, Section.TRAINING)
 """What can be measured only of a decoder that has a textbook one."""
 FILE, PLOT = "benchmark.json", "benchmark.svg"
-_PICTURES = 128
+_PICTURES = 256
 """Photographs written, as many as the section that wants most of them."""
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from captioner import ConfigError
-from captioner.model.checkpoint import load_checkpoint
-from pipelines.pack import pack
+from captioner import Captioner, CheckpointError, ConfigError
+from captioner.model import captioning
+from captioner.model.checkpoint import load_checkpoint, write_model
+from captioner.model.device import knows_bf16
+from pipelines.pack import Precision, pack
+
+needs_bf16 = pytest.mark.skipif(not knows_bf16(torch.device("cpu")), reason="this processor does not know bfloat16")
 
 
 def test_a_packed_model_is_smaller_and_stores_its_search(model_folder: Path, tmp_path: Path) -> None:
@@ -27,6 +32,37 @@ def test_packing_into_the_package_keeps_what_makes_it_one(model_folder: Path, tm
     pack(model_folder, tmp_path, [])
     assert (tmp_path / "__init__.py").read_text() == '"""The default model."""'
     assert (tmp_path / "README.md").read_text() == "the card"
+
+
+@pytest.mark.parametrize("known", [pytest.param(True, marks=needs_bf16), False])
+def test_a_model_computes_in_the_precision_it_was_packed_for_where_the_processor_knows_it(
+    known: bool, model_folder: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captioning, "knows_bf16", lambda device: known)
+    for name, precision in (("full", Precision.FULL), ("quick", Precision.BFLOAT16), ("as before", None)):
+        pack(model_folder if precision else tmp_path / "quick", tmp_path / name, [], precision)
+    full, quick, again = (Captioner.from_pretrained(tmp_path / name) for name in ("full", "quick", "as before"))
+    pixels = torch.from_numpy(full.model.encoder.preprocessing.read(pictures[0])).unsqueeze(0)
+    with torch.inference_mode():
+        exact, rounded, as_before = (each.model.encoder(pixels) for each in (full, quick, again))
+    assert torch.equal(rounded, as_before)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded, exact) == (not known)
+    assert (rounded - exact).norm() < 0.2 * exact.norm()  # the picture is noise, and every layer rounds
+    assert quick.model.precision_here == (torch.bfloat16 if known else torch.float32)
+    traces = [each.model.trace(exact[0], [5, 6, 7]).log_probabilities for each in (full, quick)]
+    assert torch.equal(*traces) == (not known)
+    torch.testing.assert_close(*traces, rtol=0.02, atol=0.02)
+
+
+def test_a_precision_that_nobody_knows_is_a_sentence(model_folder: Path, tmp_path: Path) -> None:
+    pack(model_folder, tmp_path / "packed", [])
+    contents = {path.name: path.read_bytes() for path in (tmp_path / "packed").iterdir()}
+    del contents["manifest.json"]
+    contents["config.json"] = contents["config.json"].replace(b'"precision": "full"', b'"precision": "float7"')
+    write_model(tmp_path / "packed", contents)
+    with pytest.raises(CheckpointError, match="is damaged: 'float7'"):
+        load_checkpoint(tmp_path / "packed")
 
 
 def test_what_was_trained_cannot_be_changed(model_folder: Path, tmp_path: Path) -> None:

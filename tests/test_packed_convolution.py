@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from captioner.model.device import knows_bf16
 from captioner.model.efficientnet_lite import StridingConvolution
 from captioner.model.encoder import build_encoder
 from captioner.model.packed_convolution import PackedConvolution, pack_convolutions
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
+needs_bf16 = pytest.mark.skipif(not knows_bf16(torch.device("cpu")), reason="this processor does not know bfloat16")
 
 
 class Layers(nn.Module):
@@ -65,10 +67,23 @@ def test_features_are_the_same_at_any_size(size: tuple[int, int]) -> None:
         torch.testing.assert_close(packed(pixels), plain(pixels))
 
 
+@needs_bf16
+def test_in_bfloat16_features_are_nearly_the_same() -> None:
+    plain = Layers()
+    packed = pack_convolutions(Layers().requires_grad_(False).bfloat16(), some_pixels(1, 3, 10, 10).bfloat16())
+    assert isinstance(packed.first, PackedConvolution)
+    pixels = some_pixels(2, 3, 10, 10)
+    with torch.inference_mode():
+        found, expected = packed(pixels.bfloat16()), plain(pixels)
+    assert found.dtype == torch.bfloat16
+    assert 0 < (found.float() - expected).norm() / expected.norm() < 0.02
+
+
 @needs_onednn
-def test_the_features_of_a_picture_do_not_depend_on_the_others() -> None:
+@pytest.mark.parametrize("precision", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bf16)])
+def test_the_features_of_a_picture_do_not_depend_on_the_others(precision: torch.dtype) -> None:
     encoder = build_encoder("tf_efficientnet_lite0", weights="packaged", size=64)
-    encoder.fuse()
+    encoder.fuse(precision)
     pixels = torch.randint(0, 256, (200, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         together = encoder(pixels)

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from captioner.model.device import knows_bf16
 from captioner.model.packing import PackedWeight, pack
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
+needs_bf16 = pytest.mark.skipif(not knows_bf16(torch.device("cpu")), reason="this processor does not know bfloat16")
+PRECISIONS = [torch.float32, pytest.param(torch.bfloat16, marks=needs_bf16)]
 
 
 def layer() -> nn.Linear:
@@ -21,9 +24,9 @@ def layer() -> nn.Linear:
     return nn.Linear(64, 48)
 
 
-def packed_layer() -> nn.Linear:
+def packed_layer(precision: torch.dtype = torch.float32) -> nn.Linear:
     packed = layer()
-    pack(packed)
+    pack(packed, precision)
     return packed
 
 
@@ -48,9 +51,24 @@ def test_arguments_by_name_are_heard() -> None:
         torch.testing.assert_close(found, F.linear(inputs, plain.weight, bias=plain.bias))
 
 
+@needs_bf16
+@pytest.mark.parametrize("biased", [True, False])
+def test_in_bfloat16_the_product_is_that_of_rounded_numbers_summed_up_in_full(biased: bool) -> None:
+    plain, packed = layer(), packed_layer(torch.bfloat16)
+    inputs = torch.rand((2, 5, 64), generator=torch.Generator().manual_seed(1))
+    bias = plain.bias if biased else None
+    rounded = [each.bfloat16().double() for each in (inputs, plain.weight)]
+    expected = F.linear(*rounded).bfloat16().float() + (plain.bias if biased else 0.0)
+    with torch.inference_mode():
+        found = F.linear(inputs, packed.weight, bias)
+        torch.testing.assert_close(found, expected, rtol=2**-8, atol=1e-6)  # where the sum lies between two numbers
+        assert not torch.equal(found, F.linear(inputs, plain.weight, bias))
+
+
 @needs_onednn
-def test_a_packed_layer_can_be_sent_to_another_process() -> None:
-    packed, inputs = packed_layer(), torch.rand(2, 64)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_packed_layer_can_be_sent_to_another_process(precision: torch.dtype) -> None:
+    packed, inputs = packed_layer(precision), torch.rand(2, 64)
     sent = pickle.loads(pickle.dumps(packed))
     assert isinstance(sent.weight, PackedWeight)
     assert not sent.weight.requires_grad
@@ -77,9 +95,10 @@ def test_a_product_reads_the_blocks() -> None:
 
 
 @needs_onednn
-def test_the_product_of_a_row_does_not_depend_on_the_other_rows() -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_product_of_a_row_does_not_depend_on_the_other_rows(precision: torch.dtype) -> None:
     """Else a caption could depend, in its last digits, on which pictures it was searched with."""
-    packed, inputs = packed_layer(), torch.rand(80, 64, generator=torch.Generator().manual_seed(1))
+    packed, inputs = packed_layer(precision), torch.rand(80, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         together = packed(inputs)
         for rows in (1, 5, 40):

@@ -159,21 +159,16 @@ def caption_items(
             return started.enter_context(contextlib.closing(stage))
 
         decoded = closed(decoding.decode(items))
-        batches: Generator[_Batch[Encoded], None, None] = closed(_batches(decoded, batch_size, stop, stages))
+        batches: Iterator[_Batch[Encoded]] = closed(ahead(_batches(decoded, batch_size, stop), _BATCHES_AHEAD))
         encoded = closed(ahead(_encoded(batches, describing, filled_to, stages), _BATCHES_AHEAD))
         yield from closed(ahead(_described(encoded, describing, stages), _BATCHES_AHEAD))
 
 
 def _batches(
-    decoded: Iterator[tuple[Item, Decoded]], batch_size: int, stop: Callable[[], bool], stages: Stages
-) -> Generator[_Batch[Encoded], None, None]:
+    decoded: Iterator[tuple[Item, Decoded]], batch_size: int, stop: Callable[[], bool]
+) -> Iterator[_Batch[Encoded]]:
     batch: _Batch[Encoded] = _Batch()
-    while not stop():
-        began = time.perf_counter()
-        pair = next(decoded, None)
-        stages.decode += time.perf_counter() - began
-        if pair is None:
-            break
+    while not stop() and (pair := next(decoded, None)) is not None:
         batch.items.append(pair)
         if not isinstance(pair[1].pixels, ImageError):
             batch.pictures.append(pair[1].pixels)
@@ -187,12 +182,15 @@ def _batches(
 def _encoded(
     batches: Iterator[_Batch[Encoded]], describing: Describing[Encoded], filled_to: int, stages: Stages
 ) -> Iterator[_Batch[Encoded]]:
+    began = time.perf_counter()
     for batch in batches:
-        began = time.perf_counter()
+        decoded = time.perf_counter()
         if batch.pictures:
             batch.encoded = describing.encode(batch.pictures, filled_to=filled_to)
-        stages.encode += time.perf_counter() - began
+        stages.decode += decoded - began
+        stages.encode += time.perf_counter() - decoded
         yield batch
+        began = time.perf_counter()
 
 
 def _described(

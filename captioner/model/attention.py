@@ -58,10 +58,11 @@ class DotAttention(nn.Module):
         return queries @ keys.transpose(1, 2)
 
     @torch.no_grad()
-    def fold(self) -> None:
+    def fold(self, precision: torch.dtype = torch.float32) -> None:
         """From now on compare with the regions themselves, q . (K r) = (K^T q) . r, unless they are longer than keys.
 
         That saves a product for whatever is compared with. This is for weights that will not change any more.
+        `precision` is that of the products.
         """
         weight = self.key.weight
         if weight.shape[1] > weight.shape[0]:
@@ -69,7 +70,7 @@ class DotAttention(nn.Module):
         key = weight.cpu().double().T * self.scale  # some devices do not know numbers as long
         folded = [(key @ each.cpu().double()).to(weight) for each in (self.query.weight, self.query.bias)]
         # Not by assignment, which would make a parameter of what is packed.
-        self.register_buffer("_folded_weight", packed(folded[0]), persistent=False)
+        self.register_buffer("_folded_weight", packed(folded[0], precision), persistent=False)
         self.register_buffer("_folded_bias", folded[1], persistent=False)
 
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor) -> Attended:
@@ -95,7 +96,7 @@ class AdditiveAttention(DotAttention):
         energies: Tensor = self.energy(torch.tanh(queries.unsqueeze(2) + keys.unsqueeze(1)))
         return energies.squeeze(-1)
 
-    def fold(self) -> None:
+    def fold(self, precision: torch.dtype = torch.float32) -> None:
         """Nothing can be folded here."""
 
 

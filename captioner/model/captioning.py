@@ -13,6 +13,7 @@ from captioner.config import Config, SearchConfig
 from captioner.errors import ConfigError
 from captioner.model.cells import Gates
 from captioner.model.decoder import Decoder, Said, State, build_decoder, word_log_probabilities
+from captioner.model.device import knows_bf16
 from captioner.model.encoder import Encoder, build_encoder
 from captioner.model.watching import Watch
 from captioner.search.beam import beam_search, check_beam
@@ -44,6 +45,9 @@ class Trace(NamedTuple):
 class CaptioningModel(nn.Module):
     """Pictures in, captions out."""
 
+    precision = torch.float32
+    """What it shall compute in once it is made for inference: float32, or bfloat16 where the device knows that."""
+
     def __init__(self, encoder: Encoder, decoder: Decoder, vocabulary: Vocabulary, config: Config) -> None:
         super().__init__()
         self.encoder = encoder
@@ -56,10 +60,15 @@ class CaptioningModel(nn.Module):
         """Where the weights are."""
         return self.decoder.device
 
+    @property
+    def precision_here(self) -> torch.dtype:
+        """What it computes in on this device once it is made for inference."""
+        return self.precision if knows_bf16(self.device) else torch.float32
+
     def for_inference(self) -> CaptioningModel:
         """This model, its weights folded together so that it answers sooner; from now on they must not change."""
-        self.encoder.fuse()
-        self.decoder.fold()
+        self.encoder.fuse(self.precision_here)
+        self.decoder.fold(self.precision_here)
         return self.eval()
 
     def next_word(self, words: Tensor, state: State) -> tuple[Tensor, State]:

@@ -82,6 +82,7 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
     try:
         config = from_dict(Config, description["config"])
         preprocessing = Preprocessing.from_json(description["preprocessing"])
+        precision = PRECISIONS[description.get("precision", "full")]
         fingerprints = description["vocabulary_fingerprint"], description["encoder_fingerprint"]
         vocabulary = Vocabulary.from_json(contents["vocabulary.json"].decode())
         tensors = load_tensors(contents["model.safetensors"])
@@ -93,7 +94,9 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
         decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
     _load(decoder, tensors, "decoder.", folder)
-    return CaptioningModel(encoder, decoder, vocabulary, config).eval()
+    model = CaptioningModel(encoder, decoder, vocabulary, config)
+    model.precision = precision
+    return model.eval()
 
 
 def store_search(folder: Path, search: SearchConfig) -> None:
@@ -172,11 +175,16 @@ class _NothingDrawn(TorchFunctionMode):
         return function(*arguments, **named)
 
 
+PRECISIONS = {"full": torch.float32, "bfloat16": torch.bfloat16}
+"""What a model can be asked to compute in, as its config.json calls it."""
+
+
 def _description(model: CaptioningModel) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "config": to_dict(model.config),
         "preprocessing": asdict(model.encoder.preprocessing),
+        "precision": next(name for name, precision in PRECISIONS.items() if precision is model.precision),
         "vocabulary_fingerprint": model.vocabulary.fingerprint(),
         "encoder_fingerprint": model.encoder.fingerprint(),
     }

@@ -106,19 +106,20 @@ class Decoder(nn.Module):
         return self._gates_of_words is not None
 
     @torch.no_grad()
-    def fold(self) -> None:
+    def fold(self, precision: torch.dtype = torch.float32) -> None:
         """Compute what `embed` gives for every word of the vocabulary, so that from now on it only looks it up.
 
         Attention is folded and all other products are made ready too (see `captioner.model.packing`). This is for
-        weights that will not change any more, and those stay what they are: the table is no part of them.
+        weights that will not change any more, and those stay what they are: the table is no part of them. `precision`
+        is that of the products; the table and what is carried from word to word have 32 bits in any case.
         """
         self.eval()
-        for layer in self.modules():
-            if isinstance(layer, DotAttention):
-                layer.fold()
-        pack(self)
         self._gates_of_words = None
         self._gates_of_words = self.embed(torch.arange(len(self.output_bias), device=self.device))
+        for layer in self.modules():
+            if isinstance(layer, DotAttention):
+                layer.fold(precision)
+        pack(self, precision)
 
     def look_up(self, words: Tensor) -> Tensor:
         """Word ids (...) -> embeddings (..., embedding_size) of unit variance.

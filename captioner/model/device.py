@@ -22,6 +22,13 @@ def choose_device(name: str | None = None) -> torch.device:
         ) from error
 
 
+def knows_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for products in bfloat16; to others they are no gain."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
 def tells_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out; on a CPU PyTorch raises a plain RuntimeError then."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

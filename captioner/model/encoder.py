@@ -47,6 +47,7 @@ class Encoder(nn.Module):
         self.network = network
         self.preprocessing = preprocessing
         self._fused: nn.Module | None = None
+        self._precision = torch.float32
         # A network without weights, such as mere pooling, is nowhere in particular.
         device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
         for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
@@ -75,15 +76,16 @@ class Encoder(nn.Module):
         """Stay in evaluation mode whatever is asked."""
         return super().train(False)
 
-    def fuse(self) -> None:
-        """From now on compute with a copy that gives the same features sooner.
+    def fuse(self, precision: torch.dtype = torch.float32) -> None:
+        """From now on compute with a copy that gives the same features sooner, in bfloat16 almost the same.
 
         See `captioner.model.fusion` and `packed_convolution`. `network` and its fingerprint stay what they are; this is
         for weights that will not change any more.
         """
         size = self.preprocessing.size
         pixels = torch.zeros(1, 3, size, size, device=self.mean.device)
-        self._fused = pack_convolutions(fused(self.network, pixels), pixels)
+        self._precision = precision
+        self._fused = pack_convolutions(fused(self.network, pixels).to(precision), pixels.to(precision))
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the preprocessing: features made by equal fingerprints are equal."""
@@ -95,9 +97,11 @@ class Encoder(nn.Module):
 
     def _feature_map(self, pixels: Tensor) -> Tensor:
         normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
-        network = self.network if self._fused is None else self._fused
-        feature_map: Tensor = network(normalised.contiguous(memory_format=torch.channels_last))
-        return feature_map
+        if self._fused is None:
+            feature_map: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
+            return feature_map
+        feature_map = self._fused(normalised.to(self._precision, memory_format=torch.channels_last))
+        return feature_map.to(normalised.dtype)
 
 
 class FeatureMap(nn.Module):

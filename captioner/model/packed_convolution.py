@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from captioner.model.efficientnet_lite import StridingConvolution
 from captioner.model.fusion import successions
-from captioner.model.packing import fits
 
 _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
@@ -27,10 +26,10 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
 def pack_convolutions(network: nn.Module, pixels: Tensor) -> nn.Module:
     """The network with its convolutions packed, each with the activation after it; changed in place.
 
-    `pixels` is anything that the network takes. Elsewhere than on a CPU, or in another precision than 32 bits,
-    everything stays as it is.
+    `pixels` is anything that the network takes. Elsewhere than on a CPU, or in another precision than float32 and
+    bfloat16, everything stays as it is.
     """
-    if not fits(pixels) or not _can_pack():
+    if not _fits(pixels) or not _can_pack():
         return network
     followed = dict(successions(network, pixels, _suits, lambda layer: type(layer) in _ACTIVATIONS))
     for name, layer in list(network.named_modules()):
@@ -54,7 +53,7 @@ class PackedConvolution(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (pictures, channels, height, width) -> what the two would make of them, up to the last digits."""
         layer = self.convolution
-        if torch.is_grad_enabled() or not fits(features):
+        if torch.is_grad_enabled() or not _fits(features):
             plain: Tensor = self.activation(layer(features))
             return plain
         size = (features.shape[-2], features.shape[-1])
@@ -75,6 +74,11 @@ class PackedConvolution(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Pickled without the blocks, which are laid out anew."""
         return {**self.__dict__, "_blocks": {}}
+
+
+def _fits(tensor: Tensor) -> bool:
+    """Whether oneDNN can convolve it."""
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.bfloat16)
 
 
 def _kernel(layer: nn.Conv2d, size: tuple[int, int]) -> Tensor:

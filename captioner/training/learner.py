@@ -13,7 +13,7 @@ from captioner.config import TrainingConfig
 from captioner.data.batches import Words
 from captioner.data.features import RegionFeatures
 from captioner.errors import TrainingError
-from captioner.model.device import tells_of_memory
+from captioner.model.device import knows_bf16, tells_of_memory
 from captioner.training.noise import Noise, PlacedDropout
 from captioner.training.objectives import Loss, cross_entropy, self_critical
 from captioner.training.plan import Batch
@@ -144,8 +144,4 @@ class Learner:
 
 def uses_bf16(settings: TrainingConfig, device: torch.device) -> bool:
     """Whether matrix products are done in bfloat16 on this device."""
-    if settings.bf16 != "auto":
-        return settings.bf16 == "always"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return knows_bf16(device) if settings.bf16 == "auto" else settings.bf16 == "always"

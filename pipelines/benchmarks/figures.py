@@ -83,7 +83,7 @@ def figure(
     return Figure(name, middle, unit, min(values), max(values), at_least=at_least, at_most=at_most, note=note)
 
 
-def worst(name: str, shares: Sequence[float], *, at_least: float, note: str = "") -> Figure:
+def worst(name: str, shares: Sequence[float], *, at_least: float | None, note: str = "") -> Figure:
     """The least share of the rounds, for what every one of them must reach."""
     return Figure(name, min(shares), "share", min(shares), max(shares), at_least=at_least, note=note)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .contestant import Contestant, Lap
 from .figures import Figure, Plan, figure, paired, take_turns
+from .ours import precision
 
 PICTURES = 32
 SIZES = (512, 1024, 2048)
@@ -29,8 +30,8 @@ def measure(plan: Plan) -> list[Figure]:
         encoder, decoding = enter("limits:counted_encoder", **asked), enter("limits:jpeg", **asked)
         bulk = enter("ours:bulk", **asked)
         turns: dict[str, Callable[[], Lap]] = {
-            "products": partial(machine.lap, what="products", dtype="float32"),
-            "bf16": partial(machine.lap, what="products", dtype="bfloat16"),
+            "float32": partial(machine.lap, what="products", dtype="float32"),
+            "bfloat16": partial(machine.lap, what="products", dtype="bfloat16"),
             "copy": partial(machine.lap, what="copy"),
             "search": search.lap,
             "encoder": encoder.lap,
@@ -38,6 +39,7 @@ def measure(plan: Plan) -> list[Figure]:
             "bulk": partial(bulk.lap, count=PICTURES),
         }
         answers = take_turns(turns, plan.rounds)
+    roof = precision(plan.model)
     told = {name: [lap.answer for lap in laps] for name, laps in answers.items()}
     rates = {name: [PICTURES / lap.seconds for lap in answers[name]] for name in ("jpeg", "encoder", "bulk")}
     gflops = {
@@ -45,17 +47,17 @@ def measure(plan: Plan) -> list[Figure]:
         for name in ("search", "encoder")
     }
     return [
-        figure("matrix products, fp32", told["products"], "GFLOP/s"),
-        figure("matrix products, bf16", told["bf16"], "GFLOP/s"),
+        figure("matrix products, float32", told["float32"], "GFLOP/s"),
+        figure("matrix products, bfloat16", told["bfloat16"], "GFLOP/s"),
         figure("memory, copied", told["copy"], "GB/s"),
         figure(
             "search / matrix products",
-            paired(gflops["search"], told["products"]),
+            paired(gflops["search"], told[roof]),
             "share",
             at_least=0.5,
-            note="of its products, counted, fp32 roof",
+            note=f"of its products, counted, in {roof}",
         ),
-        figure("CNN / matrix products", paired(gflops["encoder"], told["products"]), "share", note="fp32 roof"),
+        figure("CNN / matrix products", paired(gflops["encoder"], told[roof]), "share", note=f"in {roof}"),
         figure("JPEG files decoded alone", rates["jpeg"], "pictures/s", note="one process"),
         figure("CNN alone", rates["encoder"], "pictures/s"),
         figure("files to written captions", rates["bulk"], "pictures/s"),

@@ -17,6 +17,14 @@ BATCH = 16
 """Pictures captioned together in bulk, as `captioner caption` does on a processor."""
 
 
+def precision(model: str | None) -> str:
+    """What the model computes in on this machine's processor, as PyTorch calls it."""
+    from captioner.model.checkpoint import load_checkpoint
+    from captioner.model.hub import find_model
+
+    return str(load_checkpoint(find_model(model).folder).precision_here).removeprefix("torch.")
+
+
 def bulk(model: str | None, pictures: Sequence[str]) -> Callable[..., dict[str, Any]]:
     """Files to written captions.
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from .contestant import Contestant
 from .figures import Figure, Plan, figure, paired, take_turns, worst
 
-PICTURES = 64
-"""Captioned by us in a lap; the peers take seconds for each, and get 2 or 8 of them."""
+PICTURES = 256
+"""Captioned by us in a lap, in bulk; the peers take seconds for each, and get 2 or 8 of them."""
 SIZES = (1, 8)
 """How many pictures a peer captions together."""
 PEERS = {"BLIP-base, beam 3": ("blip", 120), "ViT-GPT2, beam 4": ("vit_gpt2", 60)}
