@@ -114,6 +114,16 @@ def test_a_recipe_for_one_s_own_pictures_drops_out_whatever_the_old_model_did_la
     assert config.decoder.dropout == 0.5
 
 
+def test_what_is_learnt_from_a_quick_model_is_as_quick(tmp_path: Path) -> None:
+    old = tiny_model()
+    old.precision = torch.bfloat16
+    save_checkpoint(old, tmp_path / "old")
+    new = begun(load_checkpoint(tmp_path / "old"), [[sentence] for sentence in SENTENCES])
+    new.config = replace(new.config, training=model_to_train(epochs=1).config.training)
+    train(new, tmp_path / "run", evaluate_first=True)
+    assert load_checkpoint(tmp_path / "run" / "best").precision == torch.bfloat16
+
+
 def test_the_old_models_confidence_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:
     save_checkpoint(tiny_model(), tmp_path / "old")
     write_beside(tmp_path / "old", FILE, b"{}")

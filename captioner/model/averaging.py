@@ -39,7 +39,7 @@ def average_models(models: Sequence[CaptioningModel]) -> CaptioningModel:
     config = first.config
     if len({model.encoder.fingerprint() for model in models}) > 1:
         config = replace(config, encoder=replace(config.encoder, weights="tuned"))
-    return CaptioningModel(encoder, decoder, first.vocabulary, config).eval()
+    return CaptioningModel(encoder, decoder, first.vocabulary, config, precision=first.precision).eval()
 
 
 def _shape(model: CaptioningModel) -> tuple[object, ...]:

@@ -45,15 +45,22 @@ class Trace(NamedTuple):
 class CaptioningModel(nn.Module):
     """Pictures in, captions out."""
 
-    precision = torch.float32
-    """What it shall compute in once it is made for inference: float32, or bfloat16 where the device knows that."""
-
-    def __init__(self, encoder: Encoder, decoder: Decoder, vocabulary: Vocabulary, config: Config) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        vocabulary: Vocabulary,
+        config: Config,
+        *,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.vocabulary = vocabulary
         self.config = config
+        self.precision = precision
+        """What it shall compute in once it is made for inference: float32, or bfloat16 where the device knows that."""
 
     @property
     def device(self) -> torch.device:

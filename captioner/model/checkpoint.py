@@ -94,9 +94,7 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
         decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
     _load(decoder, tensors, "decoder.", folder)
-    model = CaptioningModel(encoder, decoder, vocabulary, config)
-    model.precision = precision
-    return model.eval()
+    return CaptioningModel(encoder, decoder, vocabulary, config, precision=precision).eval()
 
 
 def store_search(folder: Path, search: SearchConfig) -> None:

@@ -130,4 +130,5 @@ def _copy(model: CaptioningModel) -> CaptioningModel:
     if config.training.tuned_blocks:
         encoder = copy.deepcopy(encoder)
         config = replace(config, encoder=replace(config.encoder, weights="tuned"))
-    return CaptioningModel(encoder, copy.deepcopy(model.decoder), model.vocabulary, config).eval()
+    decoder = copy.deepcopy(model.decoder)
+    return CaptioningModel(encoder, decoder, model.vocabulary, config, precision=model.precision).eval()

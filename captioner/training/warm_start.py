@@ -49,7 +49,7 @@ def warm_start(old: CaptioningModel, config: Config, captions: Sequence[Sequence
     rows, biases = zip(*(beginnings[word] for word in vocabulary.words), strict=True)
     weights["embedding.weight"], weights["output_bias"] = torch.stack(rows), torch.tensor(biases)
     decoder.load_state_dict(weights)
-    return CaptioningModel(old.encoder, decoder, vocabulary, config)
+    return CaptioningModel(old.encoder, decoder, vocabulary, config, precision=old.precision)
 
 
 def _check(old: CaptioningModel, config: Config) -> None:
