@@ -83,6 +83,7 @@ def _origin(desk: Desk, asked: Asked) -> Record:
         search=asked.search,
         steering=asked.steering,
         candidates=describing.candidates,
+        precision=captioner.precision,
     )
 
 

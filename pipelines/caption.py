@@ -189,14 +189,14 @@ def caption(
         return
 
     with ExitStack() as opened:
-        expected, decoding = Preprocessing.of_model(find_model(model).folder), None
-        if engine == "local" and expected is not None:
+        found, decoding = find_model(model), None
+        if engine == "local" and (expected := Preprocessing.of_model(found.folder)):
             decoding = opened.enter_context(hire(expected, workers))
             decoding.start()  # while PyTorch is imported and the model is loaded
         with loading():
             from captioner.inference.captioner import Captioner
 
-            captioner = Captioner.from_pretrained(model, device=device)
+            captioner = Captioner.from_pretrained(found, device=device)
         if captioner.calibration is None and (confidence or word_confidence or min_confidence is not None):
             raise ConfigError(
                 "This model has no calibration to tell confidence by; run `captioner calibrate` on it first."
@@ -221,8 +221,6 @@ def caption(
         for sentence in steering.needless(captioner.model.vocabulary):
             print(f"captioner: {sentence}", file=sys.stderr)
         preprocessing = captioner.model.encoder.preprocessing
-        if decoding is None or preprocessing != expected:
-            decoding = opened.enter_context(hire(preprocessing, workers))
         origin = made_by(
             model=captioner.name,
             preprocessing=preprocessing,
@@ -232,6 +230,7 @@ def caption(
             wording=wording,
             min_confidence=min_confidence,
             words=word_confidence,
+            precision=captioner.precision,
         )
         style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
         work = CaptioningRun(
@@ -250,9 +249,7 @@ def caption(
         counted = work.count if output.kept and not watch else None
         progress = opened.enter_context(RunProgress(total=counted, limit=limit, shown=output.kept))
         stop = opened.enter_context(stop_requests())
-        if engine == "local":
-            left_out = work.here(place, progress, stop, decoding=decoding, watch=watch)
-        else:
+        if engine == "ray":
             left_out = work.on_ray(
                 place,
                 progress,
@@ -263,6 +260,9 @@ def caption(
                 actors=actors,
                 gpus=gpus,
             )
+        else:
+            assert decoding is not None, "a model that was loaded tells its preprocessing"
+            left_out = work.here(place, progress, stop, decoding=decoding, watch=watch)
         if output.kept:
             progress.say(progress.summary())
     stopped = stop() and not watch

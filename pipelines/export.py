@@ -30,8 +30,9 @@ def export(
 ) -> None:
     """Write a model that ONNX Runtime computes; every command takes the folder as its --model.
 
-    Captions, confidence and explanations are those of the model itself, up to the last digits. With --int8 they differ:
-    `captioner compare` tells by how much, `captioner calibrate` teaches the exported model how sure it may be.
+    Captions, confidence and explanations are those of the model itself in full precision, up to the last digits. With
+    --int8 they differ: `captioner compare` tells by how much, `captioner calibrate` teaches the exported model how sure
+    it may be. What was measured of a model that computes in bfloat16 goes along, though some of its captions differ.
     """
     from captioner.inference.confidence import FILE as CALIBRATION
     from captioner.inference.faithfulness import FILE as FAITHFULNESS
@@ -41,7 +42,7 @@ def export(
 
     folder = find_model(model).folder
     network = load_checkpoint(folder)
-    # What was measured with exact features need not hold for rounded ones.
+    # What was measured before need not hold for features of 8 bits.
     measured = {name: read_beside(folder, name) for name in (CALIBRATION, FAITHFULNESS)} if int8 is None else {}
     with progress_bar() as bar:
         bar.add_task("Exporting", total=None)

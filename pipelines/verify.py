@@ -96,6 +96,7 @@ def _origin(captioner: "Captioner", describing: "Describer", before: "Record") -
         search=describing.search,
         steering=describing.steering,
         candidates=describing.candidates,
+        precision=captioner.precision,
     )
     return now | {name: before[name] for name in ("wording", "min_confidence", "words")}
 

@@ -132,13 +132,3 @@ def test_a_loaded_model_for_inference_has_the_weights_it_was_saved_with(model_fo
     weights = plain.decoder.state_dict()
     assert weights.keys() == quick.decoder.state_dict().keys()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in quick.decoder.state_dict().items())
-
-
-def test_features_of_another_precision_have_another_fingerprint() -> None:
-    """Else those of one would be taken for the other's."""
-    encoder = build_encoder("tf_efficientnet_lite0", weights="packaged", size=64)
-    before = encoder.fingerprint()
-    encoder.fuse()
-    assert encoder.fingerprint() == before
-    encoder.fuse(torch.bfloat16)
-    assert encoder.fingerprint() != before

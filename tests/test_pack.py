@@ -9,7 +9,7 @@ import torch
 
 from captioner import Captioner, CheckpointError, ConfigError
 from captioner.model import captioning
-from captioner.model.checkpoint import load_checkpoint, write_model
+from captioner.model.checkpoint import PRECISIONS, load_checkpoint, save_checkpoint, write_model
 from captioner.model.device import knows_bf16
 from pipelines.pack import Precision, pack
 
@@ -41,7 +41,9 @@ def test_a_model_computes_in_the_precision_it_was_packed_for_where_the_processor
     monkeypatch.setattr(captioning, "knows_bf16", lambda device: known)
     for name, precision in (("full", Precision.FULL), ("quick", Precision.BFLOAT16), ("as before", None)):
         pack(model_folder if precision else tmp_path / "quick", tmp_path / name, [], precision)
-    full, quick, again = (Captioner.from_pretrained(tmp_path / name) for name in ("full", "quick", "as before"))
+    full, quick, again = (
+        Captioner.from_pretrained(tmp_path / name, device="cpu") for name in ("full", "quick", "as before")
+    )
     pixels = torch.from_numpy(full.model.encoder.preprocessing.read(pictures[0])).unsqueeze(0)
     with torch.inference_mode():
         exact, rounded, as_before = (each.model.encoder(pixels) for each in (full, quick, again))
@@ -55,13 +57,26 @@ def test_a_model_computes_in_the_precision_it_was_packed_for_where_the_processor
     torch.testing.assert_close(*traces, rtol=0.02, atol=0.02)
 
 
+def test_every_precision_can_be_asked_for() -> None:
+    assert [precision.value for precision in Precision] == list(PRECISIONS)
+
+
+@needs_bf16
+def test_a_model_at_work_in_bfloat16_is_saved_as_any_other(model_folder: Path, tmp_path: Path) -> None:
+    pack(model_folder, tmp_path / "quick", [], Precision.BFLOAT16)
+    save_checkpoint(Captioner.from_pretrained(tmp_path / "quick", device="cpu").model, tmp_path / "again", half=True)
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "quick" / name).read_bytes()
+    assert load_checkpoint(tmp_path / "again").precision == torch.bfloat16
+
+
 def test_a_precision_that_nobody_knows_is_a_sentence(model_folder: Path, tmp_path: Path) -> None:
     pack(model_folder, tmp_path / "packed", [])
     contents = {path.name: path.read_bytes() for path in (tmp_path / "packed").iterdir()}
     del contents["manifest.json"]
     contents["config.json"] = contents["config.json"].replace(b'"precision": "full"', b'"precision": "float7"')
     write_model(tmp_path / "packed", contents)
-    with pytest.raises(CheckpointError, match="is damaged: 'float7'"):
+    with pytest.raises(CheckpointError, match=r"computes in float7.*install a matching version"):
         load_checkpoint(tmp_path / "packed")
 
 

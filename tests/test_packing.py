@@ -67,9 +67,12 @@ def test_in_bfloat16_the_product_is_that_of_rounded_numbers_summed_up_in_full(bi
 
 @needs_onednn
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_packed_layer_can_be_sent_to_another_process(precision: torch.dtype) -> None:
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_packed_layer_can_be_copied_and_sent_to_another_process(
+    again: Callable[[nn.Linear], nn.Linear], precision: torch.dtype
+) -> None:
     packed, inputs = packed_layer(precision), torch.rand(2, 64)
-    sent = pickle.loads(pickle.dumps(packed))
+    sent = again(packed)
     assert isinstance(sent.weight, PackedWeight)
     assert not sent.weight.requires_grad
     with torch.inference_mode():
@@ -96,9 +99,11 @@ def test_a_product_reads_the_blocks() -> None:
 
 @needs_onednn
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_product_of_a_row_does_not_depend_on_the_other_rows(precision: torch.dtype) -> None:
+@pytest.mark.parametrize("size", [(64, 48), (512, 512), (512, 2048), (1024, 512), (512, 3490)])
+def test_the_product_of_a_row_does_not_depend_on_the_other_rows(size: tuple[int, int], precision: torch.dtype) -> None:
     """Else a caption could depend, in its last digits, on which pictures it was searched with."""
-    packed, inputs = packed_layer(precision), torch.rand(80, 64, generator=torch.Generator().manual_seed(1))
+    packed, inputs = nn.Linear(*size), torch.rand(80, size[0], generator=torch.Generator().manual_seed(1))
+    pack(packed, precision)
     with torch.inference_mode():
         together = packed(inputs)
         for rows in (1, 5, 40):

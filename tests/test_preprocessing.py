@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from captioner.data.preprocessing import Preprocessing
+from captioner.model.onnx_model import DESCRIPTION
 
 PREPROCESSING = Preprocessing(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -30,7 +31,7 @@ def test_its_repr_never_changes_because_fingerprints_of_encoders_are_made_of_it(
     assert repr(PREPROCESSING) == "Preprocessing(size=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))"
 
 
-@pytest.mark.parametrize("name", ["config.json", "onnx.json"])
+@pytest.mark.parametrize("name", ["config.json", DESCRIPTION])
 def test_a_model_tells_the_one_it_was_made_for(name: str, tmp_path: Path) -> None:
     stored = '{"preprocessing": {"size": 64, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}'
     (tmp_path / name).write_text(stored)

@@ -72,6 +72,12 @@ def local(folder: Path, model_folder: Path, tmp_path: Path) -> bytes:
     return (tmp_path / "local.jsonl").read_bytes()
 
 
+def test_an_actor_that_computes_in_another_precision_is_refused(job: PartJob) -> None:
+    origin = job.style.made_by | {"precision": "bfloat16"}
+    with pytest.raises(ConfigError, match="one computes in float32 and the run in bfloat16"):
+        PartCaptioner(replace(job, style=RecordStyle(origin)))
+
+
 def test_parts_gathered_are_what_one_machine_writes(
     job: PartJob, folder: Path, model_folder: Path, tmp_path: Path
 ) -> None:

@@ -51,7 +51,9 @@ T = TypeVar("T", bound=Source)
 
 
 class Decoders:
-    """Processes that decode pictures, started when there is something to do; a context manager that ends them.
+    """Processes that decode pictures, started when there is something to do, the first on request earlier.
+
+    A context manager that ends them.
 
     Where the system has no POSIX processes, timers and files to share (Windows), pictures are decoded in this
     process, one after the other, and only the limits of `captioner.data.limits` hold. Memory is limited on Linux.

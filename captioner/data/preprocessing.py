@@ -36,7 +36,7 @@ class Preprocessing:
     @classmethod
     def of_model(cls, folder: Path) -> Self | None:
         """The one that the model in a folder was made for; None where it tells none, and so cannot be loaded."""
-        for name in ("config.json", "onnx.json"):
+        for name in ("onnx.json", "config.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 stored = cls.from_json(json.loads((folder / name).read_bytes())["preprocessing"])
                 return stored if isinstance(stored.size, int) else None

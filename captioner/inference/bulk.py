@@ -145,7 +145,7 @@ def caption_items(
     stop: Callable[[], bool] = lambda: False,
     stages: Stages | None = None,
 ) -> Generator[list[Captioned], None, None]:
-    """The answers, a batch at a time, in the order of `items`; no item is asked for before it is needed.
+    """The answers, a batch at a time, in the order of `items`; no item is asked for long before it is needed.
 
     `filled` batches are all of one size, so that an answer does not depend, even in its last digit, on which pictures
     came with it. When `stop` begins to say yes, what is in the stages still comes, and no more. Closing the

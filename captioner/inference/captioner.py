@@ -21,7 +21,7 @@ from captioner.inference.explanation import Explanation
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint
 from captioner.model.device import choose_device
-from captioner.model.hub import find_model
+from captioner.model.hub import FoundModel, find_model
 from captioner.model.onnx_model import is_exported, load_exported
 from captioner.text.steering import Steering
 
@@ -45,9 +45,14 @@ class Captioner:
         """Its checkpoint, where there is one."""
         self.search = model.config.search
 
+    @property
+    def precision(self) -> str:
+        """What it computes in, as PyTorch calls it: float32, or bfloat16, on a GPU for the CNN alone."""
+        return str(self.model.precision_here).removeprefix("torch.")
+
     @classmethod
     def from_pretrained(
-        cls, model: str | Path | None = None, *, device: str | None = None, calibrated: bool = True
+        cls, model: str | Path | FoundModel | None = None, *, device: str | None = None, calibrated: bool = True
     ) -> Captioner:
         """The model shipped with the package, the one in a folder, or one of the Hugging Face hub.
 

@@ -142,7 +142,8 @@ def compare(
     Raises:
         DataError: no picture could be read, or a row has no caption.
     """
-    looked_once = old.model.encoder.fingerprint() == new.model.encoder.fingerprint()
+    looks = [(each.model.encoder.fingerprint(), each.precision) for each in (old, new)]
+    looked_once = looks[0] == looks[1]
     describers = [
         captioner.describer(candidates=1, search=search) for captioner, search in ((old, old_search), (new, new_search))
     ]

@@ -67,6 +67,12 @@ class PartCaptioner:
         captioner = Captioner.from_pretrained(job.model, device=job.device)
         self._describer = captioner.describer(search=job.search, steering=job.steering, candidates=job.candidates)
         self._preprocessing = captioner.model.encoder.preprocessing
+        expected = job.style.made_by["precision"]
+        if captioner.precision != expected:
+            raise ConfigError(
+                f"Machines must compute alike, but one computes in {captioner.precision} and the run in {expected}; "
+                "write the model anew with `captioner pack --precision full`, and give that one."
+            )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """{"part": [its number]} -> the same with how many of its pictures are captioned, and the errors' kinds."""

@@ -68,10 +68,12 @@ def made_by(
     wording: Wording = PLAIN,
     min_confidence: float | None = None,
     words: bool = False,
+    precision: str = "float32",
 ) -> Record:
     """What a record depends on beside its picture: equal origins give equal records.
 
     `words` says whether records tell each word's confidence, `min_confidence` below what captions are withheld.
+    `precision` is what the network computes in.
     """
     return {
         "captioner": captioner.__version__,
@@ -83,6 +85,7 @@ def made_by(
         "wording": asdict(wording),
         "min_confidence": min_confidence,
         "words": words,
+        "precision": precision,
     }
 
 

@@ -69,7 +69,7 @@ class CaptioningModel(nn.Module):
 
     @property
     def precision_here(self) -> torch.dtype:
-        """What it computes in on this device once it is made for inference."""
+        """What it computes in on this device once it is made for inference; on a GPU the CNN alone does."""
         return self.precision if knows_bf16(self.device) else torch.float32
 
     def for_inference(self) -> CaptioningModel:

@@ -79,10 +79,14 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
             f"This program reads models of format {FORMAT}, but {folder} has format "
             f"{description.get('format')!r}; install a matching version of captioner."
         )
+    if (precision := description.get("precision", "full")) not in PRECISIONS:
+        raise CheckpointError(
+            f"This program computes in {' or '.join(PRECISIONS)}, but the model in {folder} computes in {precision}; "
+            "install a matching version of captioner."
+        )
     try:
         config = from_dict(Config, description["config"])
         preprocessing = Preprocessing.from_json(description["preprocessing"])
-        precision = PRECISIONS[description.get("precision", "full")]
         fingerprints = description["vocabulary_fingerprint"], description["encoder_fingerprint"]
         vocabulary = Vocabulary.from_json(contents["vocabulary.json"].decode())
         tensors = load_tensors(contents["model.safetensors"])
@@ -94,7 +98,7 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
         decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
     _load(decoder, tensors, "decoder.", folder)
-    return CaptioningModel(encoder, decoder, vocabulary, config, precision=precision).eval()
+    return CaptioningModel(encoder, decoder, vocabulary, config, precision=PRECISIONS[precision]).eval()
 
 
 def store_search(folder: Path, search: SearchConfig) -> None:

@@ -111,7 +111,7 @@ class Decoder(nn.Module):
 
         Attention is folded and all other products are made ready too (see `captioner.model.packing`). This is for
         weights that will not change any more, and those stay what they are: the table is no part of them. `precision`
-        is that of the products; the table and what is carried from word to word have 32 bits in any case.
+        is that of the products; the table has 32 bits in any case, and all that is done between products.
         """
         self.eval()
         self._gates_of_words = None

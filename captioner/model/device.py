@@ -25,8 +25,8 @@ def choose_device(name: str | None = None) -> torch.device:
 def knows_bf16(device: torch.device) -> bool:
     """Whether a device has instructions for products in bfloat16; to others they are no gain."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def tells_of_memory(error: BaseException) -> bool:

@@ -88,10 +88,8 @@ class Encoder(nn.Module):
         self._fused = pack_convolutions(fused(self.network, pixels).to(precision), pixels.to(precision))
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights, the preprocessing and a lower precision: equal fingerprints make equal features."""
+        """SHA-256 of the weights and the preprocessing: in one precision, equal fingerprints make equal features."""
         digest = hashlib.sha256(repr(self.preprocessing).encode())
-        if self._precision is not torch.float32:
-            digest.update(str(self._precision).encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -37,13 +37,15 @@ class FoundModel(NamedTuple):
     """Whether its folder is the cache of the hub, which nothing should be written to."""
 
 
-def find_model(called: str | Path | None) -> FoundModel:
+def find_model(called: str | Path | FoundModel | None) -> FoundModel:
     """The model in a folder, the shipped one (None or `default`), or one of the hub: `user/name`, `user/name@revision`.
 
     A folder that is there comes first, and where there is a folder `user` the hub is not asked for `user/name`. What
     was downloaded before is used without a network. Raises CheckpointError when the hub has no such model or cannot be
     reached; whether the folder holds a sound model, `load_checkpoint` tells.
     """
+    if isinstance(called, FoundModel):
+        return called
     if called is None or str(called) == SHIPPED:
         return FoundModel(Path(captioner.pretrained.__file__).parent, SHIPPED, downloaded=False)
     folder = Path(called)

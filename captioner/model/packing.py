@@ -1,7 +1,7 @@
-"""Weights laid out as oneDNN reads them: on a CPU a product with few rows takes half of the time, at full precision.
+"""Weights laid out as oneDNN reads them: on a CPU a product with few rows takes half of the time.
 
 In bfloat16, where the processor knows it, it takes half of that again: numbers are rounded to 8 bits and their size,
-multiplied, and summed up in 32 bits.
+multiplied, summed up in 32 bits, and the sum is rounded likewise.
 
 PyTorch computes products in 32 bits with MKL, which reads a matrix as it lies; oneDNN, which comes with PyTorch too,
 reads one in blocks, and those are best laid out once. What is packed stays what it was for everything but products.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +44,16 @@ class PackedWeight(nn.Parameter):
     """Of the products."""
 
     def __new__(cls, data: Tensor, requires_grad: bool = False, precision: torch.dtype = torch.float32) -> Self:
-        """`data` (outputs, inputs); the first arguments are those of `Parameter`, as copying needs."""
+        """`data` (outputs, inputs)."""
         packed = super().__new__(cls, data.detach(), requires_grad)
         packed.precision = precision
         packed.blocks = torch.ops.mkldnn._reorder_linear_weight(data.detach().to(precision)) if fits(data) else None
         return packed
+
+    def __deepcopy__(self, copied: dict[int, Any]) -> PackedWeight:
+        """As `Parameter` does it, which knows no precision."""
+        copied[id(self)] = PackedWeight(self.detach().as_subclass(Tensor).clone(), self.requires_grad, self.precision)
+        return cast(PackedWeight, copied[id(self)])
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickled without the blocks, which are laid out anew."""

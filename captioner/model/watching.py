@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor
 from captioner.model.decoder import Decoder, State, word_log_probabilities
 from captioner.text.vocabulary import END, START
 
-# Notes travel with the rows of a state, wherever the search takes them.
-_SAID, _NOTES, _EXPECTED = "words said", "notes", "log-probabilities of the next word"
+# Notes travel with the rows of a state, wherever the search takes them; in what is long they only have a place.
+_SAID, _NOTES, _PLACE = "words said", "notes", "place among the rows that were watched last"
+_EXPECTED = "log-probabilities of the next word"
 
 
 class Choices(NamedTuple):
@@ -42,19 +42,22 @@ class Watch:
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """See `captioner.search.hypothesis.Step`."""
-        rows = dict(state.rows)
-        said, notes = (rows.pop(name, words.unsqueeze(-1)[..., :0]) for name in (_SAID, _NOTES))
-        expected = rows.pop(_EXPECTED, None)
-        output, state, _, weights = self._decoder.step(self._decoder.embed(words), replace(state, rows=rows))
+        rows, picture = dict(state.rows), dict(state.picture)
+        said, notes, place = (rows.pop(name, words.unsqueeze(-1)[..., :0]) for name in (_SAID, _NOTES, _PLACE))
+        expected = picture.pop(_EXPECTED, None)
+        output, state, _, weights = self._decoder.step(self._decoder.embed(words), State(rows, picture))
         following = word_log_probabilities(self._decoder, output)
 
         read, end = words.unsqueeze(-1), following[..., END : END + 1]
-        likely = torch.zeros_like(end) if expected is None else expected.gather(-1, read)
+        likely = torch.zeros_like(end)
+        if expected is not None:
+            chosen = place * expected.shape[-1] + read
+            likely = expected.flatten(1).gather(1, chosen.squeeze(-1)).unsqueeze(-1)
         away = torch.zeros_like(end) if weights is None else weights[..., self._regions :].sum(dim=-1, keepdim=True)
         self._said.append(torch.cat([said, read], dim=-1))
         self._notes.append(torch.cat([notes, likely, _entropies(following).unsqueeze(-1), away, end], dim=-1))
-        kept = {_SAID: self._said[-1], _NOTES: self._notes[-1], _EXPECTED: following}
-        return following, replace(state, rows=state.rows | kept)
+        kept = {_SAID: self._said[-1], _NOTES: self._notes[-1], _PLACE: _places(read)}
+        return following, State(state.rows | kept, state.picture | {_EXPECTED: following})
 
     def choices(self, picture: int, caption: Sequence[int]) -> Choices:
         """Those of a caption (word ids) that the search found for one of its pictures."""
@@ -65,6 +68,11 @@ class Watch:
                     likely, entropies, away, ends = notes[picture, row].reshape(-1, 4).unbind(dim=-1)
                     return Choices(torch.cat([likely[1:], ends[-1:]]), entropies, away)
         raise LookupError(f"the search said no caption {list(caption)} about picture {picture}")
+
+
+def _places(rows: Tensor) -> Tensor:
+    """Each row's number, for rows (pictures, rows, 1)."""
+    return torch.arange(rows.shape[1], device=rows.device).view(1, -1, 1).expand(rows.shape)
 
 
 def _entropies(log_probabilities: Tensor) -> Tensor:

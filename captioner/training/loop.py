@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
 from captioner.config import TrainingConfig, to_dict
 from captioner.data.features import CaptionedFeatures
 from captioner.errors import TrainingError
@@ -229,5 +231,6 @@ def _identity(model: CaptioningModel, train: CaptionedFeatures) -> str:
         to_dict(replace(model.config, training=training)),
         *(model.vocabulary.fingerprint(), model.encoder.fingerprint(), weights.hexdigest()),
         *(train.captions, train.names, train.features.shape),
+        *([] if model.precision is torch.float32 else [str(model.precision)]),
     ]
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()

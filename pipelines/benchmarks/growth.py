@@ -86,7 +86,7 @@ def random_search(model: str | None) -> Callable[..., None]:
         torch.manual_seed(0)
         vocabulary = Vocabulary([(f"word{number}", 1) for number in range(words)])
         decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
-        decoder.fold()
+        decoder.fold(captioner.model.precision_here)
         return CaptioningModel(encoder, decoder, vocabulary, config).eval()
 
     @cache

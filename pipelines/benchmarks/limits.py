@@ -68,7 +68,7 @@ def measure(plan: Plan) -> list[Figure]:
 def machine() -> Callable[..., float]:
     """A lap multiplies matrices (GFLOP/s of the best size), or copies memory (GB/s, read and written).
 
-    In 32 bits both of PyTorch's ways are tried, by MKL and by oneDNN with packed weights, as our products are.
+    Both of PyTorch's ways are tried, plain and with packed weights, as our products are.
     """
     import time
 
@@ -94,10 +94,9 @@ def machine() -> Callable[..., float]:
         for size in SIZES:
             left, right = torch.rand(2, size, size).to(getattr(torch, dtype)).unbind()
             best = max(best, rate(partial(torch.mm, left, right), 2 * size**3))
-            if dtype == "float32":
-                layer = nn.Linear(size, size, bias=False)
-                pack(layer)
-                best = max(best, rate(partial(layer, left), 2 * size**3))
+            layer = nn.Linear(size, size, bias=False)
+            pack(layer, getattr(torch, dtype))
+            best = max(best, rate(partial(layer, left.float()), 2 * size**3))
         return best
 
     return lap

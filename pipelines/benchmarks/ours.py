@@ -19,10 +19,11 @@ BATCH = 16
 
 def precision(model: str | None) -> str:
     """What the model computes in on this machine's processor, as PyTorch calls it."""
+    from captioner.inference.captioner import Captioner
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.hub import find_model
 
-    return str(load_checkpoint(find_model(model).folder).precision_here).removeprefix("torch.")
+    return Captioner(load_checkpoint(find_model(model).folder)).precision
 
 
 def bulk(model: str | None, pictures: Sequence[str]) -> Callable[..., dict[str, Any]]:

@@ -129,6 +129,8 @@ def textbook(model: str | None, pictures: Sequence[str], data: str | None) -> Ca
     import torch
 
     from captioner.inference.captioner import Captioner
+    from captioner.model.checkpoint import load_checkpoint
+    from captioner.model.hub import find_model
     from captioner.text.vocabulary import PADDING
     from captioner.training.noise import Noise
     from captioner.training.objectives import cross_entropy
@@ -139,11 +141,10 @@ def textbook(model: str | None, pictures: Sequence[str], data: str | None) -> Ca
     captioner = Captioner.from_pretrained(model, device="cpu")
     features, words = features_of(captioner, pictures), _batch(captioner, _texts(data))
     decoder = Textbook(captioner.model.decoder.state_dict(), captioner.model.config.decoder)
+    ours = load_checkpoint(find_model(model).folder).decoder
     with torch.no_grad():
         plain = decoder.eval().loss(features, words, label_smoothing=0.1)
-        same = cross_entropy(
-            captioner.model.decoder, features, words, label_smoothing=0.1, own_words=0.0, noise=Noise(0)
-        )
+        same = cross_entropy(ours, features, words, label_smoothing=0.1, own_words=0.0, noise=Noise(0))
     torch.testing.assert_close(plain, same.total, rtol=1e-4, atol=0.0)
     decoder.train()
     count = int((words.targets != PADDING).sum())
