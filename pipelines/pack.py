@@ -33,22 +33,40 @@ def pack(
 ) -> None:
     """Write a model, its weights in 16 bits, optionally with other default search settings or another precision.
 
-    In bfloat16 it captions sooner and says almost the same: `captioner compare` tells what that does to its captions,
-    `captioner calibrate` how sure it may be then.
+    In bfloat16 it captions sooner and says almost the same: `captioner compare` tells what that does to its captions.
+    How sure it may be goes along where neither weights nor settings change; else `captioner calibrate` tells anew.
     """
     from dataclasses import replace
 
     from captioner.config import override
-    from captioner.model.checkpoint import PRECISIONS, checkpoint_fingerprint, load_checkpoint, save_checkpoint
+    from captioner.inference.confidence import FILE as CALIBRATION
+    from captioner.inference.faithfulness import FILE as FAITHFULNESS
+    from captioner.model.checkpoint import (
+        PRECISIONS,
+        checkpoint_fingerprint,
+        load_checkpoint,
+        read_beside,
+        save_checkpoint,
+        write_beside,
+    )
     from captioner.model.hub import find_model
 
     if foreign := [line for line in set if not line.startswith("search.")]:
         raise ConfigError(f"Only search settings can change once a model is trained, but {foreign[0]!r} came.")
-    trained = load_checkpoint(find_model(model).folder)
+    folder = find_model(model).folder
+    trained, weights = load_checkpoint(folder), (folder / "model.safetensors").read_bytes()
+    measured = {name: read_beside(folder, name) for name in (CALIBRATION, FAITHFULNESS)}
+    stored = trained.config.search
     trained.config = replace(trained.config, search=override(trained.config, set).search)
     if precision is not None:
         trained.precision = PRECISIONS[precision]
     save_checkpoint(trained, out, half=True)
+    goes_along = trained.config.search == stored and (out / "model.safetensors").read_bytes() == weights
+    for name, content in measured.items():
+        if content is not None and goes_along:
+            write_beside(out, name, content)
+        elif content is not None:
+            print(f"{name} was measured of another model and is left behind; measure anew.")
     size = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     print(f"{out}: {size / 1e6:.1f} MB, fingerprint {checkpoint_fingerprint(out)[:12]}.")
 

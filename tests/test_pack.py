@@ -8,8 +8,16 @@ import pytest
 import torch
 
 from captioner import Captioner, CheckpointError, ConfigError
+from captioner.inference.confidence import FILE as CALIBRATION
 from captioner.model import captioning
-from captioner.model.checkpoint import PRECISIONS, load_checkpoint, save_checkpoint, write_model
+from captioner.model.checkpoint import (
+    PRECISIONS,
+    load_checkpoint,
+    read_beside,
+    save_checkpoint,
+    write_beside,
+    write_model,
+)
 from captioner.model.device import knows_bf16
 from pipelines.pack import Precision, pack
 
@@ -55,6 +63,19 @@ def test_a_model_computes_in_the_precision_it_was_packed_for_where_the_processor
     traces = [each.model.trace(exact[0], [5, 6, 7]).log_probabilities for each in (full, quick)]
     assert torch.equal(*traces) == (not known)
     torch.testing.assert_close(*traces, rtol=0.02, atol=0.02)
+
+
+def test_how_sure_it_may_be_goes_along_with_the_same_weights_and_search(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(model_folder, tmp_path / "packed", [])
+    write_beside(tmp_path / "packed", CALIBRATION, b"{}")
+    pack(tmp_path / "packed", tmp_path / "quick", [], Precision.BFLOAT16)
+    assert read_beside(tmp_path / "quick", CALIBRATION) == b"{}"
+    assert "left behind" not in capsys.readouterr().out
+    pack(tmp_path / "packed", tmp_path / "other", ["search.beam_width=2"])
+    assert read_beside(tmp_path / "other", CALIBRATION) is None
+    assert "calibration.json was measured of another model and is left behind" in capsys.readouterr().out
 
 
 def test_every_precision_can_be_asked_for() -> None:

@@ -42,7 +42,7 @@ def test_nothing_has_changed(made: list[Record]) -> None:
 def test_another_caption_is_told(made: list[Record]) -> None:
     made[1]["candidates"][0]["text"] = "Number 99."
     made[2]["confidence"] += 0.1
-    assert list(changed(made)) == [("pictures/1.png", "caption changed"), ("pictures/2.png", "caption changed")]
+    assert list(changed(made)) == [("pictures/1.png", "caption changed"), ("pictures/2.png", "numbers changed")]
 
 
 def test_another_picture_is_told(made: list[Record]) -> None:

@@ -15,9 +15,10 @@ from captioner.inference.records import Record
 
 Encoded = TypeVar("Encoded")
 
-Verdict = Literal["same", "gone", "picture changed", "caption changed", "error changed"]
+Verdict = Literal["same", "gone", "picture changed", "caption changed", "numbers changed", "error changed"]
 """What became of a record: nothing; its picture cannot be read any more; the picture's file is another; the same file
-gets another caption, or another confidence; what could not be captioned can be, or the other way about."""
+gets another caption; the same caption, with another probability or confidence; what could not be captioned can be, or
+the other way about."""
 
 _CLOSE = 1e-3
 """Two runs on different machines may differ in the last digits."""
@@ -73,10 +74,11 @@ def _compare(record: Record, now: Captioned) -> Verified:
     if not found_now:
         return Verified(record, "same")
     before, first = record["candidates"][0], now.caption.candidates[0]
-    confidences = record["confidence"] or 0.0, now.caption.confidence or 0.0
-    same = (
-        before["text"] == first.text
-        and abs(before["log_probability"] - first.log_probability) < _CLOSE
-        and abs(confidences[0] - confidences[1]) < _CLOSE
-    )
-    return Verified(record, "same") if same else Verified(record, "caption changed", first.text)
+    if before["text"] != first.text:
+        return Verified(record, "caption changed", first.text)
+    numbers = [
+        ("log-probability", before["log_probability"], first.log_probability),
+        ("confidence", record["confidence"] or 0.0, now.caption.confidence or 0.0),
+    ]
+    differ = [f"{name} {then:.3f}, now {today:.3f}" for name, then, today in numbers if abs(then - today) >= _CLOSE]
+    return Verified(record, "numbers changed", "; ".join(differ)) if differ else Verified(record, "same")

@@ -90,7 +90,9 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         fingerprints = description["vocabulary_fingerprint"], description["encoder_fingerprint"]
         vocabulary = Vocabulary.from_json(contents["vocabulary.json"].decode())
         tensors = load_tensors(contents["model.safetensors"])
-    except (KeyError, TypeError, UnicodeDecodeError, SafetensorError, ConfigError) as error:
+    except KeyError as error:
+        raise CheckpointError(f"The model in {folder} is damaged: config.json lacks {error}; copy it again.") from error
+    except (TypeError, UnicodeDecodeError, SafetensorError, ConfigError) as error:
         raise CheckpointError(f"The model in {folder} is damaged: {error}.") from error
     if vocabulary.fingerprint() != fingerprints[0]:
         raise CheckpointError(f"The weights in {folder} were trained with another vocabulary than vocabulary.json.")
