@@ -79,7 +79,7 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
             f"This program reads models of format {FORMAT}, but {folder} has format "
             f"{description.get('format')!r}; install a matching version of captioner."
         )
-    if (precision := description.get("precision", "full")) not in PRECISIONS:
+    if (precision := description.get("precision", "full")) not in tuple(PRECISIONS):
         raise CheckpointError(
             f"This program computes in {' or '.join(PRECISIONS)}, but the model in {folder} computes in {precision}; "
             "install a matching version of captioner."
