@@ -14,7 +14,7 @@ from PIL import ImageOps
 from captioner.data.images import read_file
 from captioner.errors import ImageError
 from captioner.inference.caption import Caption
-from captioner.inference.records import Record, made_by
+from captioner.inference.records import Record, made_with
 
 from .desk import Asked, Desk
 from .many_batch import Batch, Picture
@@ -77,14 +77,7 @@ def _origin(desk: Desk, asked: Asked) -> Record:
     """What records tell of how the captions come about."""
     captioner = desk.captioner(asked.model)
     describing = captioner.describer(candidates=asked.candidates, search=asked.search, steering=asked.steering)
-    return made_by(
-        model=captioner.name,
-        preprocessing=captioner.model.encoder.preprocessing,
-        search=asked.search,
-        steering=asked.steering,
-        candidates=describing.candidates,
-        precision=captioner.precision,
-    )
+    return made_with(captioner, describing)
 
 
 def _caption(pictures: Sequence[Picture], batch: Batch, desk: Desk, asked: Asked, origin: Record) -> None:

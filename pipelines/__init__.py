@@ -18,6 +18,9 @@ from captioner.errors import CaptionerError, ConfigError, DataError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from captioner.inference.captioner import Captioner
+    from captioner.model.hub import FoundModel
+
 
 STOPPED = 75
 """The exit code of a run that was stopped and can go on: EX_TEMPFAIL of sysexits.h, which job systems know."""
@@ -84,6 +87,24 @@ def write_text(path: Path, text: str, *, mode: str = "w") -> None:
             file.write(text)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
+
+
+def measured_of(folder: Path) -> dict[str, bytes]:
+    """What was measured of the model in a folder and lies beside it, by the files' names: calibration, faithfulness."""
+    from captioner.inference.confidence import FILE as CALIBRATION
+    from captioner.inference.faithfulness import FILE as FAITHFULNESS
+    from captioner.model.checkpoint import read_beside
+
+    found = {name: read_beside(folder, name) for name in (CALIBRATION, FAITHFULNESS)}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def load_captioner(model: "str | Path | FoundModel | None", *, device: str | None) -> "Captioner":
+    """The model of a command that answers about single pictures, as `Captioner.from_pretrained` gives it."""
+    with loading():
+        from captioner.inference.captioner import Captioner
+
+        return Captioner.from_pretrained(model, device=device)
 
 
 def folder_to_store_in(model: str | Path | None) -> Path:

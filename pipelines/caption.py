@@ -20,7 +20,7 @@ import typer
 
 from captioner.errors import ConfigError
 
-from . import STOPPED, loading, options, run
+from . import STOPPED, load_captioner, options, run
 from .captioning_run import CaptioningRun, Engine, hire, processors
 from .outputs import Existing, Output, Printed
 from .progress import RunProgress
@@ -160,7 +160,7 @@ def caption(
     from captioner.data.listing import Shard, list_items
     from captioner.data.preprocessing import Preprocessing
     from captioner.data.samples import sample_pictures
-    from captioner.inference.records import RecordStyle, Wording, made_by
+    from captioner.inference.records import RecordStyle, Wording, made_with
     from captioner.interruption import stop_requests
     from captioner.model.hub import find_model
     from captioner.text.steering import Steering
@@ -193,10 +193,7 @@ def caption(
         if engine == "local" and (expected := Preprocessing.of_model(found.folder)):
             decoding = opened.enter_context(hire(expected, workers))
             decoding.start()  # while PyTorch is imported and the model is loaded
-        with loading():
-            from captioner.inference.captioner import Captioner
-
-            captioner = Captioner.from_pretrained(found, device=device)
+        captioner = load_captioner(found, device=device)
         if captioner.calibration is None and (confidence or word_confidence or min_confidence is not None):
             raise ConfigError(
                 "This model has no calibration to tell confidence by; run `captioner calibrate` on it first."
@@ -220,18 +217,7 @@ def caption(
         describing = captioner.describer(candidates=candidates, search=search, steering=steering)
         for sentence in steering.needless(captioner.model.vocabulary):
             print(f"captioner: {sentence}", file=sys.stderr)
-        preprocessing = captioner.model.encoder.preprocessing
-        origin = made_by(
-            model=captioner.name,
-            preprocessing=preprocessing,
-            search=search,
-            steering=steering,
-            candidates=describing.candidates,
-            wording=wording,
-            min_confidence=min_confidence,
-            words=word_confidence,
-            precision=captioner.precision,
-        )
+        origin = made_with(captioner, describing, wording=wording, min_confidence=min_confidence, words=word_confidence)
         style = RecordStyle(origin, wording, min_confidence, words=word_confidence)
         work = CaptioningRun(
             chosen,

@@ -16,7 +16,7 @@ import typer
 
 from captioner.errors import CaptionerError, ConfigError, DataError
 
-from . import folder_to_store_in, loading, options, progress_bar, run, take_folder, write_text
+from . import folder_to_store_in, load_captioner, options, progress_bar, run, take_folder, write_text
 
 if TYPE_CHECKING:
     import datasets
@@ -92,10 +92,7 @@ def explain(
         raise ConfigError("Faithfulness is measured on free captions; drop --forbid, --require and --beginning.")
     items = list(list_items(chosen))
     folder = folder_to_store_in(model) if store else None
-    with loading():
-        from captioner.inference.captioner import Captioner
-
-        captioner = Captioner.from_pretrained(model, device=device)
+    captioner = load_captioner(model, device=device)
     captioner.search = options.chosen_search(
         captioner.search,
         min_length=min_length,

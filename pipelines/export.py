@@ -13,7 +13,7 @@ import typer
 
 from captioner.errors import DataError, ImageError
 
-from . import progress_bar, run
+from . import measured_of, progress_bar, run
 
 if TYPE_CHECKING:
     from captioner.data.preprocessing import Pixels, Preprocessing
@@ -34,22 +34,20 @@ def export(
     --int8 they differ: `captioner compare` tells by how much, `captioner calibrate` teaches the exported model how sure
     it may be. What was measured of a model that computes in bfloat16 goes along, though some of its captions differ.
     """
-    from captioner.inference.confidence import FILE as CALIBRATION
-    from captioner.inference.faithfulness import FILE as FAITHFULNESS
-    from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint, read_beside
+    from captioner.model.checkpoint import checkpoint_fingerprint, load_checkpoint
     from captioner.model.export import export
     from captioner.model.hub import find_model
 
     folder = find_model(model).folder
     network = load_checkpoint(folder)
     # What was measured before need not hold for features of 8 bits.
-    measured = {name: read_beside(folder, name) for name in (CALIBRATION, FAITHFULNESS)} if int8 is None else {}
+    measured = measured_of(folder) if int8 is None else {}
     with progress_bar() as bar:
         bar.add_task("Exporting", total=None)
         sizes = export(
             network,
             out,
-            beside={name: content for name, content in measured.items() if content is not None},
+            beside=measured,
             measured_on=None if int8 is None else read_some(network.encoder.preprocessing, int8, pictures),
         )
     for name, size in sizes.items():

@@ -12,7 +12,7 @@ import typer
 
 from captioner.errors import ConfigError
 
-from . import run
+from . import measured_of, run
 
 
 class Precision(StrEnum):
@@ -39,13 +39,10 @@ def pack(
     from dataclasses import replace
 
     from captioner.config import override
-    from captioner.inference.confidence import FILE as CALIBRATION
-    from captioner.inference.faithfulness import FILE as FAITHFULNESS
     from captioner.model.checkpoint import (
         PRECISIONS,
         checkpoint_fingerprint,
         load_checkpoint,
-        read_beside,
         save_checkpoint,
         write_beside,
     )
@@ -55,7 +52,7 @@ def pack(
         raise ConfigError(f"Only search settings can change once a model is trained, but {foreign[0]!r} came.")
     folder = find_model(model).folder
     trained, weights = load_checkpoint(folder), (folder / "model.safetensors").read_bytes()
-    measured = {name: read_beside(folder, name) for name in (CALIBRATION, FAITHFULNESS)}
+    measured = measured_of(folder)
     stored = trained.config.search
     trained.config = replace(trained.config, search=override(trained.config, set).search)
     if precision is not None:
@@ -63,9 +60,9 @@ def pack(
     save_checkpoint(trained, out, half=True)
     goes_along = trained.config.search == stored and (out / "model.safetensors").read_bytes() == weights
     for name, content in measured.items():
-        if content is not None and goes_along:
+        if goes_along:
             write_beside(out, name, content)
-        elif content is not None:
+        else:
             print(f"{name} was measured of another model and is left behind; measure anew.")
     size = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     print(f"{out}: {size / 1e6:.1f} MB, fingerprint {checkpoint_fingerprint(out)[:12]}.")

@@ -88,17 +88,9 @@ def _describer(captioner: "Captioner", origin: "Record") -> "Describer":
 
 def _origin(captioner: "Captioner", describing: "Describer", before: "Record") -> "Record":
     """What records would be made by now, worded as they were before."""
-    from captioner.inference.records import made_by
+    from captioner.inference.records import made_with
 
-    now = made_by(
-        model=captioner.name,
-        preprocessing=captioner.model.encoder.preprocessing,
-        search=describing.search,
-        steering=describing.steering,
-        candidates=describing.candidates,
-        precision=captioner.precision,
-    )
-    return now | {name: before[name] for name in ("wording", "min_confidence", "words")}
+    return made_with(captioner, describing) | {name: before[name] for name in ("wording", "min_confidence", "words")}
 
 
 if __name__ == "__main__":

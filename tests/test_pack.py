@@ -18,10 +18,8 @@ from captioner.model.checkpoint import (
     write_beside,
     write_model,
 )
-from captioner.model.device import knows_bf16
 from pipelines.pack import Precision, pack
-
-needs_bf16 = pytest.mark.skipif(not knows_bf16(torch.device("cpu")), reason="this processor does not know bfloat16")
+from tests.processor import needs_bf16
 
 
 def test_a_packed_model_is_smaller_and_stores_its_search(model_folder: Path, tmp_path: Path) -> None:

@@ -10,13 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from captioner.model.device import knows_bf16
 from captioner.model.efficientnet_lite import StridingConvolution
 from captioner.model.encoder import build_encoder
 from captioner.model.packed_convolution import PackedConvolution, pack_convolutions
-
-needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
-needs_bf16 = pytest.mark.skipif(not knows_bf16(torch.device("cpu")), reason="this processor does not know bfloat16")
+from tests.processor import PRECISIONS, needs_bf16, needs_onednn
 
 
 class Layers(nn.Module):
@@ -80,7 +77,7 @@ def test_in_bfloat16_features_are_nearly_the_same() -> None:
 
 
 @needs_onednn
-@pytest.mark.parametrize("precision", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bf16)])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_features_of_a_picture_do_not_depend_on_the_others(precision: torch.dtype) -> None:
     encoder = build_encoder("tf_efficientnet_lite0", weights="packaged", size=64)
     encoder.fuse(precision)

@@ -11,12 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captioner.model.device import knows_bf16
 from captioner.model.packing import PackedWeight, pack
-
-needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
-needs_bf16 = pytest.mark.skipif(not knows_bf16(torch.device("cpu")), reason="this processor does not know bfloat16")
-PRECISIONS = [torch.float32, pytest.param(torch.bfloat16, marks=needs_bf16)]
+from tests.processor import PRECISIONS, needs_bf16, needs_onednn
 
 
 def layer() -> nn.Linear:

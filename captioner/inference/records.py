@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import captioner
 from captioner.config import SearchConfig
@@ -20,6 +20,10 @@ from captioner.errors import ConfigError, DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Caption
 from captioner.text.steering import Steering
+
+if TYPE_CHECKING:
+    from captioner.inference.captioner import Captioner
+    from captioner.inference.describer import Describer
 
 Record = dict[str, Any]
 
@@ -87,6 +91,19 @@ def made_by(
         "words": words,
         "precision": precision,
     }
+
+
+def made_with(model: Captioner, describing: Describer, **told: Any) -> Record:
+    """`made_by` for captions that `model` finds in this way; `told` says what records tell of them."""
+    return made_by(
+        model=model.name,
+        preprocessing=model.model.encoder.preprocessing,
+        search=describing.search,
+        steering=describing.steering,
+        candidates=describing.candidates,
+        precision=model.precision,
+        **told,
+    )
 
 
 @dataclass(frozen=True)

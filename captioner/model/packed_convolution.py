@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from captioner.model.efficientnet_lite import StridingConvolution
 from captioner.model.fusion import successions
+from captioner.model.packing import fits
+
+_PRECISIONS = (torch.float32, torch.bfloat16)
 
 _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
@@ -29,7 +32,7 @@ def pack_convolutions(network: nn.Module, pixels: Tensor) -> nn.Module:
     `pixels` is anything that the network takes. Elsewhere than on a CPU, or in another precision than float32 and
     bfloat16, everything stays as it is.
     """
-    if not _fits(pixels) or not _can_pack():
+    if not fits(pixels, *_PRECISIONS) or not _can_pack():
         return network
     followed = dict(successions(network, pixels, _suits, lambda layer: type(layer) in _ACTIVATIONS))
     for name, layer in list(network.named_modules()):
@@ -53,7 +56,7 @@ class PackedConvolution(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (pictures, channels, height, width) -> what the two would make of them, up to the last digits."""
         layer = self.convolution
-        if torch.is_grad_enabled() or not _fits(features):
+        if torch.is_grad_enabled() or not fits(features, *_PRECISIONS):
             plain: Tensor = self.activation(layer(features))
             return plain
         size = (features.shape[-2], features.shape[-1])
@@ -74,11 +77,6 @@ class PackedConvolution(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Pickled without the blocks, which are laid out anew."""
         return {**self.__dict__, "_blocks": {}}
-
-
-def _fits(tensor: Tensor) -> bool:
-    """Whether oneDNN can convolve it."""
-    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.bfloat16)
 
 
 def _kernel(layer: nn.Conv2d, size: tuple[int, int]) -> Tensor:

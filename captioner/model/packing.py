@@ -32,7 +32,7 @@ def pack(module: nn.Module, precision: torch.dtype = torch.float32) -> None:
 
 def packed(weight: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """A matrix that will not change any more, packed if it can be."""
-    return PackedWeight(weight, precision=precision) if fits(weight) and _can_pack() else weight
+    return PackedWeight(weight, precision=precision) if fits(weight, torch.float32) and _can_pack() else weight
 
 
 class PackedWeight(nn.Parameter):
@@ -47,7 +47,8 @@ class PackedWeight(nn.Parameter):
         """`data` (outputs, inputs)."""
         packed = super().__new__(cls, data.detach(), requires_grad)
         packed.precision = precision
-        packed.blocks = torch.ops.mkldnn._reorder_linear_weight(data.detach().to(precision)) if fits(data) else None
+        packable = fits(data, torch.float32)
+        packed.blocks = torch.ops.mkldnn._reorder_linear_weight(data.detach().to(precision)) if packable else None
         return packed
 
     def __deepcopy__(self, copied: dict[int, Any]) -> PackedWeight:
@@ -90,9 +91,9 @@ def _can_pack() -> bool:
         return False
 
 
-def fits(tensor: Tensor) -> bool:
-    """Whether oneDNN can compute with it: on the CPU, in 32 bits."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+def fits(tensor: Tensor, *precisions: torch.dtype) -> bool:
+    """Whether oneDNN can compute with it: on the CPU, in one of these precisions."""
+    return tensor.device.type == "cpu" and tensor.dtype in precisions
 
 
 def _suits(inputs: Tensor, weight: Tensor) -> bool:
@@ -100,7 +101,7 @@ def _suits(inputs: Tensor, weight: Tensor) -> bool:
     return (
         isinstance(weight, PackedWeight)
         and weight.blocks is not None
-        and fits(inputs)
+        and fits(inputs, torch.float32)
         and inputs.numel() > 0
         and not torch.is_grad_enabled()
     )
