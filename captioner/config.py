@@ -72,10 +72,13 @@ class TrainingConfig:
     objective: Literal["cross_entropy", "self_critical"] = "cross_entropy"
     """`self_critical` makes captions that the model draws itself likelier, the better they are (needs `--from`).
 
-    How good: their CIDEr-D against the training captions, and against the picture's other drawn captions.
+    How good: by the training captions (CIDEr-D, and BLEU-4 with `bleu_weight`), and beside the picture's other drawn
+    captions.
     """
     samples: int = 5
     """Captions drawn for each picture of a batch, at most `search.max_length` long; `self_critical` only."""
+    bleu_weight: float = 0.0
+    """A drawn caption is worth its CIDEr-D (0 to 10) and so many times its BLEU-4 (0 to 1); `self_critical` only."""
     seed: int = 0
     epochs: int = 30
     min_steps: int = 0

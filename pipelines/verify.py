@@ -41,6 +41,7 @@ def verify(
     from captioner.interruption import stop_requests
 
     records = itertools.islice(read_records(find_journal(out)), limit)
+    first = list(itertools.islice(records, 1))  # what is no journal is told before a model is loaded
     verdicts: Counter[str] = Counter()
     differences: dict[str, None] = {}
     captioner = Captioner.from_pretrained(model, device=device)
@@ -50,7 +51,7 @@ def verify(
         stop = opened.enter_context(stop_requests())
         bar = opened.enter_context(progress_bar())
         task = bar.add_task("Captioning again", total=limit)
-        for origin, group in itertools.groupby(records, key=lambda record: record["made_by"]):
+        for origin, group in itertools.groupby(itertools.chain(first, records), key=lambda record: record["made_by"]):
             describing = _describer(captioner, origin)
             if differs := difference(origin, _origin(captioner, describing, origin)):
                 differences[differs] = None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from captioner.errors import DataError
 from captioner.text import metrics
-from captioner.text.metrics import CiderD, bleu, meteor, picture_statistics, rouge_l, score
+from captioner.text.metrics import CiderD, bleu, meteor, picture_statistics, rouge_l, score, smoothed_bleu
 
 
 def words(*captions: str) -> list[list[str]]:
@@ -64,6 +64,12 @@ def test_bleu_is_the_geometric_mean_of_the_precisions():
 
 def test_bleu_takes_off_for_brevity():
     assert bleu(words("a dog"), [words("a dog runs fast")])[0] == pytest.approx(math.exp(1 - 4 / 2))
+
+
+def test_smoothed_bleu_adds_one_to_the_counts_of_two_words_and_more():
+    # Of "a dog runs fast" three words match and one word pair, but no three words in a row.
+    values = smoothed_bleu(words("a dog runs fast", "x"), [words("a dog sleeps fast"), words("a dog sleeps fast")])
+    assert values == pytest.approx([(3 / 4 * (1 + 1) / (3 + 1) * 1 / (2 + 1) * 1 / (1 + 1)) ** (1 / 4), 0])
 
 
 def test_bleu_sums_counts_over_pictures_before_it_divides():

@@ -1,4 +1,4 @@
-"""The reward of drawn captions: CIDEr-D with the end token as its last word."""
+"""The reward of drawn captions: CIDEr-D, and BLEU-4 with a weight, with the end token as the last word."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from captioner.text.metrics import CiderD
+from captioner.text.metrics import CiderD, smoothed_bleu
 from captioner.text.vocabulary import END, Vocabulary
 from captioner.training.reward import Reward
 
@@ -40,8 +40,16 @@ def test_a_caption_that_equals_its_only_reference_has_the_highest_reward() -> No
     assert best == pytest.approx(10)
 
 
+def test_bleu_counts_as_much_as_its_weight() -> None:
+    said = [[ended("a brown dog runs"), ended("a dog runs over green grass")]]
+    plain, both = (Reward(CAPTIONS, VOCABULARY, bleu_weight=weight).of([0], said) for weight in (0.0, 2.0))
+    words = [[*caption.split(), "<end>"] for caption in ("a brown dog runs", "a dog runs over green grass")]
+    references = [[*caption.split(), "<end>"] for caption in CAPTIONS[0]]
+    np.testing.assert_allclose((both - plain)[0], 2 * smoothed_bleu(words, [references, references]))
+
+
 def test_a_caption_that_never_ends_is_worth_nothing() -> None:
-    [[cut]] = Reward(CAPTIONS, VOCABULARY).of([2], [[VOCABULARY.encode("a man rides a red bike")]])
+    [[cut]] = Reward(CAPTIONS, VOCABULARY, bleu_weight=2.0).of([2], [[VOCABULARY.encode("a man rides a red bike")]])
     assert cut == 0
 
 

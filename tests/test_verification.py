@@ -79,3 +79,8 @@ def test_the_command_tells_of_pictures_and_settings(model_folder: Path, pictures
     assert other.exit_code == 3
     assert [line.split(": ")[1] for line in other.stdout.splitlines()] == ["picture changed", "gone"]
     assert "the settings differ: captioner '0.0." in other.stderr
+
+
+def test_what_is_no_journal_is_told_before_a_model_is_looked_for(pictures: list[Path], tmp_path: Path) -> None:
+    refused = command("verify", pictures[0], "--model", tmp_path / "nowhere")
+    assert pictures[0].name in str(refused.exception)

@@ -234,7 +234,9 @@ in <code>best/</code>: CIDEr-D {{ "%.1f" | format(best.cider_d) }}, BLEU-4 {{ "%
 </div>
 <p class="quiet">CIDEr-D and BLEU-4 are of greedy captions of all development pictures, times 100;
 {% if rewarded %}
-the reward is the CIDEr-D, with the end of the caption as its last word, of captions drawn for the training pictures
+the reward is the CIDEr-D
+{%- if settings.get("training.bleu_weight") %} and {{ settings["training.bleu_weight"] }} times the BLEU-4{% endif %},
+with the end of the caption as its last word, of captions drawn for the training pictures
 {% else %}
 the loss is that of the training pictures
 {% endif %}

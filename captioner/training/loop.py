@@ -68,7 +68,9 @@ def fit(
     state = RunState(model, settings, steps=plan.steps, identity=_identity(model, train))
     if resume and state_file(folder).exists():
         state.load(state_file(folder))
-    reward = Reward(train.captions, model.vocabulary) if settings.objective == "self_critical" else None
+    reward = None
+    if settings.objective == "self_critical":
+        reward = Reward(train.captions, model.vocabulary, bleu_weight=settings.bleu_weight)
     learner = Learner(state, train.features, reward=reward, processes=processes, device=device)
     processes.wait()  # until every process has read the state that the first is about to write
     with contextlib.ExitStack() as stack:
