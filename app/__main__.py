@@ -75,7 +75,7 @@ def demo(
 
         share_processors()
         limits = PUBLIC if public else OWN
-        kept = None if public else Home(home or default_home())
+        kept = None if public else Home((home or default_home()).expanduser().absolute())
         with Desk(Models(name_models(model or [], kept), device=device), waiting=limits.waiting) as desk:
             stored = uploads_here(limits)
             page = build_page(desk, stored, kept)

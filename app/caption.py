@@ -147,7 +147,9 @@ def _answer_news(
     question = (model, picture, *given)
     if question == asked:
         return (gr.skip(),) * (1 + len(Answer._fields))
-    return question, *answer(desk, model, picture, Wishes(*given), paths_told=limits.paths_told)
+    answered = answer(desk, model, picture, Wishes(*given), paths_told=limits.paths_told)
+    # What could not be answered may be asked again: the page may be less busy then.
+    return (question if answered.inside else None), *answered
 
 
 def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes, *, paths_told: bool = False) -> Answer:

@@ -124,7 +124,7 @@ class Desk:
         Raises ImageError when the picture cannot be read, ConfigError when no caption can obey the rules, BusyError
         when too many others wait.
         """
-        explanation = self._answer(picture, self._wish(asked, "explanations"))
+        explanation = self._answer(picture, asked, "explanations")
         if explanation is None:
             raise ConfigError(NO_CAPTION)
         assert isinstance(explanation, Explanation)
@@ -135,7 +135,7 @@ class Desk:
 
         Raises what `explain` raises.
         """
-        caption = self._answer(picture, self._wish(asked, "captions with word probabilities"))
+        caption = self._answer(picture, asked, "captions with word probabilities")
         assert isinstance(caption, Caption)
         if caption.error is not None:
             raise ConfigError(caption.error)
@@ -166,9 +166,10 @@ class Desk:
         """The picture to be shown: upright, RGB, its sides at most `PICTURE_SIDE` pixels. Raises ImageError."""
         return self._readers.view(picture, side=PICTURE_SIDE)
 
-    def _answer(self, picture: Path, wish: _Wish) -> Caption | Explanation | None:
+    def _answer(self, picture: Path, asked: Asked, answers: _Kind) -> Caption | Explanation | None:
         """What is answered about one picture, where there is a seat."""
         with self._seat():
+            wish = self._wish(asked, answers)
             pixels = self._readers.pixels(picture, wish.captioner.model.encoder.preprocessing)
             [answer] = self._turns.ask(wish, [pixels])
         return answer

@@ -6,10 +6,10 @@ import logging
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio import processing_utils
+from gradio import processing_utils, route_utils
 from starlette.middleware import Middleware
 
 import captioner
@@ -27,8 +27,10 @@ from .teach import teach_tab
 from .uploads import Uploads, gradio_keeps
 
 _SESSIONS = 128
-# Gradio's function that does.
+# What we put in the place of Gradio's own: the function that fetches addresses, and the class that reads uploads.
 _FETCHES = "async_ssrf_protected_download"
+_READS = "GradioMultiPartParser"
+_READER = getattr(route_utils, _READS, None)
 _STYLES = sorted(Path(__file__).parent.glob("*.css"))
 _ICON = Path(__file__).with_name("favicon.svg")
 _THEME = gr.themes.Base(
@@ -90,6 +92,11 @@ def build_page(desk: Desk, uploads: Uploads, home: Home | None = None) -> gr.Blo
     return page
 
 
+def _files_alone(*arguments: Any, **settings: Any) -> Any:
+    """Gradio's reader of uploads, for files and nothing else."""
+    return _READER(*arguments, **settings | {"max_fields": 0})
+
+
 class Served(NamedTuple):
     """A page that is being served."""
 
@@ -118,17 +125,20 @@ def launch(
     """Serve the page in the background; `port` None takes the first free one from 7860.
 
     With `mcp` the public functions are tools for language models, too. Raises ConfigError when nothing can listen
-    there, or when Gradio is one whose fetching of addresses we do not know how to stop.
+    there, or when Gradio is one that we do not know how to keep from fetching addresses.
     """
-    if not hasattr(processing_utils, _FETCHES):
-        raise ConfigError(
-            f"Gradio must have {_FETCHES}, which this page replaces so that no address is fetched, but Gradio "
-            f"{gr.__version__} has none; install one with which Captioner was tried: pip install 'gradio>=6.22,<7'."
-        )
+    for module, name in ((processing_utils, _FETCHES), (route_utils, _READS)):
+        if not hasattr(module, name):
+            raise ConfigError(
+                f"Gradio must have {name}, which this page replaces to keep strangers within bounds, but Gradio "
+                f"{gr.__version__} has none; install one with which Captioner was tried: pip install 'gradio>=6.22,<7'."
+            )
     limits = uploads.limits
     door = Door(uploads, limits, login=login is not None)
     # Gradio would fetch whatever public address stands where a file should.
     setattr(processing_utils, _FETCHES, uploads.find)
+    # It would keep in memory whatever comes in an upload beside files, however much it is.
+    setattr(route_utils, _READS, _files_alone)
     try:
         _, address, _ = page.launch(
             server_name=host,

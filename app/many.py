@@ -139,6 +139,9 @@ def take_uploads(stored: Uploads, batch: Batch | None, came: list[Upload]) -> tu
     if batch is None:
         batch = Batch(stored.folder / "many" / secrets.token_urlsafe(16), stored.room)
     notes = take(batch, came, stored.limits)
+    if batch.discarded:  # the visitor has begun anew meanwhile
+        batch.discard()
+        return (gr.skip(),) * 7
     batch.wanted = bool(batch.undone(1))
     return None, draw_sentences(notes), *_show(batch, pace(batch))
 

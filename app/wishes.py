@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
 
-from captioner.config import SearchConfig
+from captioner.config import SearchConfig, changed_search
 from captioner.errors import ConfigError
 from captioner.text.steering import Steering
 
@@ -47,7 +47,7 @@ class Wishes:
             for name in (field.name for field in fields(self) if hasattr(stored, field.name))
             if getattr(self, name) is not None
         }
-        return replace(stored, **given)
+        return changed_search(stored, given)
 
     def steer(self, stored: SearchConfig) -> bool:
         """Whether anything is wished for that is not stored."""

@@ -152,6 +152,17 @@ class SearchConfig:
     """The same seed draws the same captions for the same picture."""
 
 
+def changed_search(stored: SearchConfig, given: Mapping[str, Any]) -> SearchConfig:
+    """The settings stored with a model, with those given in their place.
+
+    Who asks for three words at most does not want the four at least that are stored.
+    """
+    search = dataclasses.replace(stored, **given)
+    if "min_length" in given:
+        return search
+    return dataclasses.replace(search, min_length=min(search.min_length, search.max_length))
+
+
 @dataclass(frozen=True)
 class Config:
     """All settings of a run."""
@@ -197,6 +208,8 @@ def override(config: Config, lines: Iterable[str]) -> Config:
 
 def from_dict(kind: type[Settings], values: Mapping[str, Any], *, where: str = "") -> Settings:
     """An instance of the settings dataclass `kind` from plain values, every name and type checked."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where.rstrip('.') or 'A recipe'} must be a table of settings, but {values!r} came.")
     hints = typing.get_type_hints(kind)
     checked: dict[str, Any] = {}
     for name, value in values.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +60,10 @@ class Growing:
     """A file of lines that only grows, with one writer at a time. Close it, or use it in a `with` block."""
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        """Open or begin the file; `fresh` empties it. A last line without its end is cut off.
+        """Open or begin the file; `fresh` empties it.
+
+        A last line without its end gets it if it is a JSON object, since editors leave the end out; any other was torn
+        by a crash, and is cut off.
 
         Raises DataError when the file cannot be written, or another process is writing to it.
         """
@@ -69,7 +73,10 @@ class Growing:
         try:
             with told(path):
                 _lock(self._handle, path)
-                os.ftruncate(self._handle, 0 if fresh else self._end_of_last_line())
+                if fresh:
+                    os.ftruncate(self._handle, 0)
+                else:
+                    self._mend_last_line()
                 os.fsync(self._handle)
                 _sync_folder(path.parent)
         except BaseException:
@@ -101,6 +108,14 @@ class Growing:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _mend_last_line(self) -> None:
+        end = self._end_of_last_line()
+        rest = os.pread(self._handle, os.fstat(self._handle).st_size - end, end)
+        if rest and _is_object(rest):
+            os.write(self._handle, b"\n")
+        else:
+            os.ftruncate(self._handle, end)
+
     def _end_of_last_line(self) -> int:
         """How many bytes of the file are whole lines."""
         end = os.fstat(self._handle).st_size
@@ -111,6 +126,13 @@ class Growing:
                 return start + found + 1
             end = start
         return 0
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 @contextlib.contextmanager

@@ -121,8 +121,9 @@ def folder_to_store_in(model: str | Path | None) -> Path:
 
 
 def progress_bar() -> "Progress":
-    """A progress bar on standard error."""
+    """A progress bar on standard error; what is printed meanwhile goes where standard output goes."""
     from rich.console import Console
     from rich.progress import Progress
 
-    return Progress(console=Console(stderr=True))
+    # To a terminal it is written above the bar, anywhere else past it.
+    return Progress(console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())

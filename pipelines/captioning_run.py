@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -71,11 +72,12 @@ class CaptioningRun:
         self, place: "Place", progress: RunProgress, stop: Callable[[], bool], *, decoding: "Decoders", watch: bool
     ) -> int:
         """Caption on this machine; how many captions `place` had to leave out."""
+        from captioner.data.listing import list_items
         from captioner.inference.bulk import caption_all
 
         left_out = 0
         decoding.ahead = 4 * self.batch_size
-        for items in rounds(self.listed, stop) if watch else [self.listed(stop)]:
+        for items in rounds(partial(list_items, **self.chosen), stop) if watch else [self.listed(stop)]:
             before = progress.answered
             batches = caption_all(
                 items,

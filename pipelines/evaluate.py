@@ -7,12 +7,13 @@ captioner evaluate runs/flickr8k/best data/flickr8k --split test --out out/flick
 import json
 import math
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from captioner.config import changed_search
 from captioner.errors import ConfigError, DataError
 
 from . import progress_bar, run, take_folder
@@ -111,9 +112,7 @@ def _search(stored: "SearchConfig", **options: float | None) -> "SearchConfig":
     for name, value in given.items():
         if not math.isfinite(value):
             raise ConfigError(f"--{name.replace('_', '-')} must be a finite number, not {value}.")
-    search = replace(stored, **given)  # type: ignore[arg-type]
-    # Who asks for three words at most does not want the four at least that are stored.
-    return replace(search, min_length=min(search.min_length, search.max_length))
+    return changed_search(stored, given)
 
 
 def _undecoded(rows: "datasets.Dataset") -> "datasets.Dataset":

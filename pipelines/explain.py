@@ -93,8 +93,9 @@ def explain(
     items = list(list_items(chosen))
     folder = folder_to_store_in(model) if store else None
     captioner = load_captioner(model, device=device)
+    stored = captioner.search
     captioner.search = options.chosen_search(
-        captioner.search,
+        stored,
         min_length=min_length,
         max_length=max_length,
         no_repeat_ngram=no_repeat_ngram,
@@ -108,6 +109,8 @@ def explain(
         top_p=top_p,
         seed=seed,
     )
+    if store and captioner.search != stored:
+        raise ConfigError("What is kept with the model holds for its own search; drop --store, or what changes it.")
     captioner.describer(steering=steering)  # refuses what no caption can obey, before the first picture
     take_folder(out, marker=INDEX)
     write_text(out / INDEX, "", mode="a")

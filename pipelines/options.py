@@ -1,11 +1,10 @@
 """The options that steer a sentence, the same for every command that says one."""
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from captioner.config import SearchConfig
+from captioner.config import SearchConfig, changed_search
 from captioner.errors import ConfigError
 
 _PANEL = "What captions say"
@@ -87,7 +86,4 @@ def chosen_search(stored: SearchConfig, **options: Any) -> SearchConfig:
         raise ConfigError(f"Words are either drawn at random ({one}) or searched for ({other}); drop one of the two.")
     if drawing or searching:
         given["method"] = "sample" if drawing else "beam"
-    if "max_length" in given and "min_length" not in given:
-        # Who asks for three words at most does not want the four at least that are stored.
-        given["min_length"] = min(stored.min_length, given["max_length"])
-    return replace(stored, **given)
+    return changed_search(stored, given)

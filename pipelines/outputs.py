@@ -54,7 +54,7 @@ class Output:
         if self.out is None or self.format not in ("imagefolder", "webdataset"):
             return
         for name in named:
-            if os.path.isdir(name) and self.out.absolute().is_relative_to(Path(name).absolute()):
+            if os.path.isdir(name) and self.out.resolve().is_relative_to(Path(name).resolve()):
                 raise ConfigError(
                     f"--format {self.format} writes pictures, so --out must lie outside what is captioned, but "
                     f"{self.out} lies in {name}; choose another --out."
@@ -111,17 +111,17 @@ class Output:
     def undone(self, items: "Iterator[Item]") -> "Iterator[Item]":
         """The items that have no caption there yet; nothing is written."""
         from captioner.inference.destinations import journal_path
-        from captioner.inference.records import Journal, RecordStyle
+        from captioner.inference.records import Done, RecordStyle, read_records
 
         if self.format == _SIDECAR:
             sidecars = self.open(RecordStyle({}))
             return (item for item in items if not sidecars.done(item))
         if self.out is None or self.format is None or not (path := journal_path(self.out, self.format)).exists():
             return items
-        if self._existing not in ("skip", "fail"):  # what the journal holds leaves nothing out, and must stay
-            return items
-        journal = Journal(path, already_there=self._existing)
-        return (item for item in items if not journal.take(item.name))
+        if self._existing == "fail":
+            self.open(RecordStyle({})).close()  # which will be refused
+        done = Done(read_records(path) if self._existing == "skip" else ())
+        return (item for item in items if not done.take(item.name))
 
 
 class Printed:

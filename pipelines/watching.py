@@ -24,30 +24,48 @@ def check_watchable(named: list[str]) -> None:
             raise DataError(f"What is watched must exist, but there is no {name}; make the folder first.")
 
 
-def rounds(listed: "Callable[[], Iterator[Item]]", stop: Callable[[], bool]) -> "Iterator[Iterator[Item]]":
-    """What is there now, then again and again what has arrived since, until `stop` says yes."""
-    seen: set[str] = set()
+def rounds(listed: "Callable[..., Iterator[Item]]", stop: Callable[[], bool]) -> "Iterator[Iterator[Item]]":
+    """What is there now, then again and again what has arrived since, until `stop` says yes.
+
+    `listed` is `list_items` but for its argument `watched`.
+    """
+    arrivals = _Arrivals()
     while not stop():
-        yield _arrived(listed, seen)
+        yield (item for item in listed(watched=arrivals.has_new_archive) if arrivals.has_new(item))
         heard = time.monotonic() + _SECONDS_BETWEEN_ROUNDS
         while not stop() and time.monotonic() < heard:
             time.sleep(0.1)
 
 
-def _arrived(listed: "Callable[[], Iterator[Item]]", seen: set[str]) -> "Iterator[Item]":
-    """The pictures that were not there before and are not being written any more."""
-    try:
-        items = listed()
-    except DataError:  # a folder that holds nothing yet
-        return
-    for item in items:
-        if item.name not in seen and not _is_being_written(item):
-            seen.add(item.name)
-            yield item
+class _Arrivals:
+    """What has been seen so far; what is still being written is seen in a later round."""
+
+    def __init__(self) -> None:
+        self._pictures: set[str] = set()
+        self._archives: dict[str, tuple[int, int]] = {}
+
+    def has_new(self, item: "Item") -> bool:
+        """Whether a picture was not there before."""
+        if item.name in self._pictures or (isinstance(item.source, Path) and _is_being_written(item.source)):
+            return False
+        self._pictures.add(item.name)
+        return True
+
+    def has_new_archive(self, path: str) -> bool:
+        """Whether an archive was not there before, or was another."""
+        try:
+            now = os.stat(path)
+        except OSError:  # gone again
+            return False
+        state = (now.st_mtime_ns, now.st_size)
+        if self._archives.get(path) == state or _is_being_written(Path(path)):
+            return False
+        self._archives[path] = state
+        return True
 
 
-def _is_being_written(item: "Item") -> bool:
+def _is_being_written(path: Path) -> bool:
     try:
-        return isinstance(item.source, Path) and abs(time.time() - item.source.stat().st_mtime) < _SECONDS_UNTIL_SETTLED
+        return abs(time.time() - path.stat().st_mtime) < _SECONDS_UNTIL_SETTLED
     except OSError:  # gone again; its record will say so
         return False

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
@@ -22,7 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app.caption import NO_PICTURE, Answer, answer, go_on, open_sample, record
+from app.caption import NO_PICTURE, Answer, _answer_news, answer, go_on, open_sample, record
 from app.desk import Desk
 from app.drawing import (
     draw_alternatives,
@@ -35,6 +35,7 @@ from app.drawing import (
     draw_words,
     first_word,
 )
+from app.limits import OWN
 from app.takeaway import AltText
 from app.wishes import Wishes, unsteered
 from captioner.config import Config, DecoderConfig, EncoderConfig
@@ -225,6 +226,20 @@ def test_a_wish_that_cannot_be_granted_is_a_sentence_in_place_of_the_answer(
     assert shown.stage.count("<img") == 1  # the picture stays, without any light
     with pytest.raises(gr.Error):
         record(desk_of(captioner), str(picture), "m", wishes)
+
+
+def test_what_failed_may_be_asked_again_and_what_was_answered_is_not(captioner: Captioner, picture: Path) -> None:
+    desk, unsaid = desk_of(captioner), [None] * (len(fields(Wishes)) - 3)
+    failed, *_ = _answer_news(desk, OWN, None, "m", str(picture), "dog", "dog", None, *unsaid)
+    assert failed is None
+    answered, *_ = _answer_news(desk, OWN, None, "m", str(picture), "dog", None, None, *unsaid)
+    assert answered is not None
+    assert _answer_news(desk, OWN, answered, *answered) == (gr.skip(),) * 7
+
+
+def test_to_allow_few_words_allows_less_than_the_fewest_that_are_stored(captioner: Captioner) -> None:
+    assert Wishes(max_length=2).search(captioner.search).min_length == 2
+    assert Wishes(max_length=2, min_length=3).search(captioner.search).min_length == 3
 
 
 def test_to_forbid_a_word_that_the_model_does_not_know_is_granted_and_said_to_be_needless(

@@ -24,6 +24,7 @@ from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Candidate, Caption
 from captioner.inference.records import RecordStyle
 from pipelines.outputs import Printed
+from pipelines.watching import _Arrivals
 
 
 @pytest.fixture
@@ -221,6 +222,34 @@ def test_watching_ends_with_its_limit_whatever_the_clock_of_a_camera_says(
         os.utime(picture, (2e9, 2e9))
     run(pictures[0].parent, "--watch", "--limit", "2", "--out", tmp_path / "a.jsonl")
     assert paths(tmp_path / "a.jsonl") == [str(path) for path in pictures[:2]]
+
+
+def test_an_empty_folder_keeps_no_other_from_being_watched(run, pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for picture in pictures:
+        os.utime(picture, (1e9, 1e9))
+    run(tmp_path / "empty", pictures[0].parent, "--watch", "--limit", "2", "--out", tmp_path / "a.jsonl")
+    assert paths(tmp_path / "a.jsonl") == [str(path) for path in pictures[:2]]
+
+
+def test_an_archive_is_read_once_it_is_whole_and_again_when_it_is_another(tmp_path: Path) -> None:
+    arrivals, archive = _Arrivals(), tmp_path / "a.tar"
+    archive.write_bytes(b"")
+    assert not arrivals.has_new_archive(str(archive))  # still being written
+    for moment in (1e9, 2e9):
+        os.utime(archive, (moment, moment))
+        assert arrivals.has_new_archive(str(archive))
+        assert not arrivals.has_new_archive(str(archive))
+    assert not arrivals.has_new_archive(str(tmp_path / "gone.tar"))
+
+
+def test_pictures_may_be_written_outside_of_where_one_stands(
+    run, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures[0].parent)
+    answer = run(".", "--out", "../written", "--format", "imagefolder")
+    assert answer.return_value == 0, answer.stderr
+    assert (pictures[0].parent.parent / "written" / "metadata.jsonl").exists()
 
 
 def test_what_arrives_is_captioned_until_it_is_stopped(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,15 @@ def test_only_broken_pictures_are_errors_too(tiny: Captioner) -> None:
 def test_more_candidates_than_beams_is_one_sentence(tiny: Captioner, pictures: list[Path]) -> None:
     with pytest.raises(ConfigError, match="widen the beam"):
         tiny.caption(pictures[0], candidates=4)
+
+
+@pytest.mark.parametrize("method", ["beam", "sample"])
+@pytest.mark.parametrize("candidates", [0, -1])
+def test_less_than_one_candidate_is_one_sentence(
+    tiny: Captioner, pictures: list[Path], method: Any, candidates: int
+) -> None:
+    with pytest.raises(ConfigError, match="At least one candidate"):
+        tiny.caption(pictures[0], candidates=candidates, search=replace(tiny.search, method=method))
 
 
 def test_impossible_lengths_are_one_sentence(tiny: Captioner, pictures: list[Path]) -> None:

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from captioner.config import Config, DecoderConfig, EncoderConfig
+from captioner.config import Config, DecoderConfig, EncoderConfig, SearchConfig
 from captioner.errors import CheckpointError
 from captioner.model.captioning import CaptioningModel, build_model
-from captioner.model.checkpoint import load_checkpoint, save_checkpoint
+from captioner.model.checkpoint import load_checkpoint, read_beside, save_checkpoint, store_search, write_beside
 from captioner.text.vocabulary import Vocabulary
 from tests.conftest import tiny_model
 
@@ -173,6 +173,23 @@ def test_a_folder_of_other_things_is_never_overwritten(model: CaptioningModel, t
     with pytest.raises(CheckpointError, match="holds something else"):
         save_checkpoint(model, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_folder_with_a_model_and_other_things_is_never_overwritten(model: CaptioningModel, folder: Path) -> None:
+    """Such as a clone of a repository, or a web site, which has a manifest.json by convention."""
+    (folder / ".git").mkdir()
+    for write in (save_checkpoint, lambda _, folder: store_search(folder, SearchConfig())):
+        with pytest.raises(CheckpointError, match=r"holds something else \(\.git\)"):
+            write(model, folder)
+    load_checkpoint(folder)
+
+
+def test_what_lies_beside_a_model_is_replaced_even_if_it_is_damaged(folder: Path) -> None:
+    write_beside(folder, "calibration.json", b"{}")
+    (folder / "calibration.json").write_bytes(b"[")
+    write_beside(folder, "calibration.json", b"{ }")
+    assert read_beside(folder, "calibration.json") == b"{ }"
+    load_checkpoint(folder)
 
 
 def test_saving_again_replaces_the_model_and_keeps_its_card(model: CaptioningModel, folder: Path) -> None:

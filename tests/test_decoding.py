@@ -429,9 +429,11 @@ def test_a_process_that_was_started_before_there_was_work_does_the_work() -> Non
 def test_decoders_that_cannot_start_end_in_one_sentence(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = open_files()
     monkeypatch.setattr(sys, "executable", program)
-    with Decoders(PREPROCESSING, workers=2) as decoders, pytest.raises(CaptionerError, match="able to start") as caught:
-        list(decoders.decode([Item("a", picture())]))
-    assert "\n" not in str(caught.value)
+    with Decoders(PREPROCESSING, workers=2) as decoders:
+        for _ in range(2):  # whoever asks again is told again
+            with pytest.raises(CaptionerError, match="able to start") as caught:
+                list(decoders.decode([Item("a", picture())]))
+            assert "\n" not in str(caught.value)
     assert open_files() == files
 
 

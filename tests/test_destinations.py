@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
+from captioner.data.listing import Item
 from captioner.errors import DataError
 from captioner.inference.bulk import caption_all
 from captioner.inference.destinations import BesidePictures, OneFile
@@ -135,11 +137,31 @@ def test_the_journal_stays_beside_what_is_made_from_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["captions.csv", "captions.csv.jsonl"]
 
 
+@pytest.mark.parametrize("already_there", ["fail", "skip", "append"])
+def test_a_table_whose_journal_is_not_there_is_not_replaced(tmp_path: Path, already_there: Any) -> None:
+    table = tmp_path / "captions.csv"
+    table.write_text("path,caption\na.jpg,By hand.\n")
+    with pytest.raises(DataError, match="--on-existing overwrite"):
+        OneFile(table, "csv", RecordStyle(ORIGIN), already_there=already_there)
+    assert [path.name for path in tmp_path.iterdir()] == ["captions.csv"]
+    OneFile(table, "csv", RecordStyle(ORIGIN), already_there="overwrite").close()
+
+
 def test_how_many_have_no_caption_is_known_when_going_on(tmp_path: Path) -> None:
     caption(tmp_path, "jsonl")
     again = place(tmp_path, "jsonl")
     assert again.errors_before == sum(number % 7 == 3 for number in range(PICTURES))
     again.close()
+
+
+def test_pictures_from_different_places_never_share_a_sidecar(tmp_path: Path) -> None:
+    """Below another folder `../a/x.jpg` and `a/x.jpg` would have one place."""
+    sidecars = BesidePictures(Sidecars(tmp_path), RecordStyle(ORIGIN))
+    one, other = (Item(name, PurePosixPath("a/x.jpg"), Path(name)) for name in ("a/x.jpg", "../a/x.jpg"))
+    assert not sidecars.done(one)
+    assert not sidecars.done(one)  # named twice
+    with pytest.raises(DataError, match="a sidecar of its own"):
+        sidecars.done(other)
 
 
 def test_where_no_sidecar_may_be_there_the_run_says_so_before_it_captions(tmp_path: Path) -> None:

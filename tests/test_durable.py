@@ -63,6 +63,13 @@ def test_what_a_killed_process_left_is_taken_away(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
 
 
+def test_an_object_without_the_end_of_its_line_gets_it(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": 2}')
+    Growing(path).close()
+    assert path.read_bytes() == b'{"a": 1}\n{"a": 2}\n'
+
+
 def test_two_cannot_write_one_whole_file(tmp_path):
     path = tmp_path / "a.txt"
     with whole_file(path) as file:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -92,6 +93,29 @@ def test_what_is_no_encoder_is_one_sentence(name: str, weights: str, sentence: s
     with pytest.raises(ConfigError) as caught:
         build_encoder(name, weights=weights, size=224)
     assert sentence in str(caught.value)
+
+
+def test_weights_as_training_scripts_save_them_are_found_and_other_things_refused(tmp_path: Path) -> None:
+    encoder = build_encoder("tf_efficientnet_lite0", weights="random", size=64)
+    file = tmp_path / "epoch-90.pth"
+    torch.save({"epoch": 90, "state_dict": encoder.network.state_dict()}, file)
+    again = build_encoder("tf_efficientnet_lite0", weights=str(file), size=64)
+    assert again.fingerprint() == encoder.fingerprint()
+    for other in ({"epoch": 90}, [1, 2]):
+        torch.save(other, file)
+        with pytest.raises(ConfigError, match="must hold the tensors of a CNN"):
+            build_encoder("tf_efficientnet_lite0", weights=str(file), size=64)
+
+
+def test_a_cnn_that_normalises_pictures_itself_gets_them_as_it_would_make_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = torchvision.models.googlenet
+    monkeypatch.setattr(
+        torchvision.models,
+        "get_model",
+        lambda name, weights: build(weights=None, transform_input=True, init_weights=False),
+    )
+    preprocessing = build_encoder("torchvision/googlenet", weights="random", size=64).preprocessing
+    assert preprocessing.mean == preprocessing.std == (0.5, 0.5, 0.5)
 
 
 def test_weights_of_another_cnn_are_refused(tmp_path: Path) -> None:

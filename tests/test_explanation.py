@@ -486,6 +486,7 @@ def test_rules_no_caption_can_obey_cost_no_explanation_already_written(
         (["--faithfulness", "{foreign}"], "must hold dataset_dict.json"),
         (["{picture}", "--faithfulness", "{foreign}"], "There must be either pictures"),
         (["{picture}", "--store"], "Only what --faithfulness DATA measures"),
+        (["--faithfulness", "{foreign}", "--store", "--beam-width", "1"], "holds for its own search"),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -99,6 +99,24 @@ def test_what_is_not_there_and_a_folder_without_pictures_are_told_before_anythin
         list_items(["f"], include=["*.gif"], exclude=["*.tar"])
 
 
+def test_what_is_watched_may_be_empty_or_gone_and_archives_are_read_when_they_are_wanted(here: Path) -> None:
+    (here / "empty").mkdir()
+    asked: list[str] = []
+
+    def wanted(archive: str) -> bool:
+        asked.append(archive)
+        return False
+
+    everything, watched = list_items(["f"]), list_items(["empty", "gone", "f"], watched=wanted)
+    archived = [item.name for item in everything if not isinstance(item.source, Path)]
+    assert archived
+    assert asked == []
+    names = [item.name for item in watched]
+    assert names
+    assert not set(names) & set(archived)
+    assert all(any(name.startswith(archive) for archive in asked) for name in archived)
+
+
 def test_patterns_reach_into_archives_and_spare_tables(here: Path) -> None:
     def names(**globs: list[str]) -> list[str]:
         return [item.name for item in list_items(["f"], **globs)]  # type: ignore[arg-type]

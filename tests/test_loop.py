@@ -116,6 +116,20 @@ def test_another_recipe_or_other_weights_to_begin_with_cannot_go_on(tmp_path: Pa
         train(other, tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["training", "development"])
+@pytest.mark.parametrize("changed", ["captions", "pictures"])
+def test_another_collection_cannot_go_on(tmp_path: Path, which: int, changed: str) -> None:
+    model = model_to_train(epochs=1)
+    collection = [some_pictures(model, 22, 2), some_pictures(model, 6, 1)]
+    list(fit(model, *collection, folder=tmp_path))
+    if changed == "captions":
+        collection[which].captions[3] = ["a zebra runs"]
+    else:
+        collection[which].features.pictures = "another"
+    with pytest.raises(TrainingError, match="its own recipe, collection and --from"):
+        list(fit(model_to_train(epochs=1), *collection, folder=tmp_path, resume=True))
+
+
 def test_how_a_batch_is_computed_may_change_when_a_run_goes_on(tmp_path: Path) -> None:
     begin(model_to_train(), tmp_path, after=7)
     assert len(losses(train(model_to_train(pictures_at_once=2, save_seconds=1.0), tmp_path, resume=True))) == 12

@@ -555,6 +555,21 @@ def test_the_first_pictures_make_a_batch_in_the_folder_of_uploads(tmp_path: Path
     assert next(caption(desk, None, "m", "", "", "", 8)) == (gr.skip(),) * 5
 
 
+def test_what_was_still_being_unpacked_when_the_visitor_began_anew_is_gone_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Uploads(tmp_path, OWN)
+    _, _, batch, *_ = take_uploads(stored, None, dropped(tmp_path, a__png=png(1)))
+
+    def take_slowly(*arguments: Any) -> list[str]:
+        begin_anew(batch, True)
+        return take(*arguments)
+
+    monkeypatch.setattr("app.many.take", take_slowly)
+    assert take_uploads(stored, batch, dropped(tmp_path, b__png=png(2))) == (gr.skip(),) * 7
+    assert not batch.folder.exists()
+
+
 def test_whose_session_is_over_is_told_so_whatever_is_pressed_or_corrected(batch: Batch) -> None:
     assert len(press(None)) == len(press(batch))
     correction = gr.EventData(None, {"place": 0, "text": "x"})

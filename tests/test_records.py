@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from captioner.data.preprocessing import Preprocessing
 from captioner.errors import ConfigError, DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Candidate, Caption
-from captioner.inference.records import Journal, RecordStyle, Wording, difference, made_by, read_records
+from captioner.inference.records import Journal, RecordStyle, Wording, difference, made_by, read_records, to_line
 from captioner.text.steering import Steering
 
 ORIGIN = made_by(
@@ -91,12 +92,12 @@ def test_a_template_that_cannot_be_filled_in_is_one_sentence(template: str) -> N
 def test_a_journal_remembers_what_was_done(tmp_path: Path) -> None:
     path, style = tmp_path / "a.jsonl", RecordStyle(ORIGIN)
     journal = Journal(path, already_there="fail")
-    assert not journal.take("a.jpg")
+    assert not journal.done.take("a.jpg")
     journal.append([style.record(captioned("a.jpg")), style.record(captioned("b.jpg", Caption(error="It is broken.")))])
     journal.close()
     again = Journal(path, already_there="skip", origin=ORIGIN)
-    assert [again.take(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
-    assert again.errors == 1
+    assert [again.done.take(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
+    assert again.done.errors == 1
     again.close()
 
 
@@ -106,7 +107,7 @@ def test_a_picture_named_twice_is_done_twice(tmp_path: Path) -> None:
     journal.append([style.record(captioned("a.jpg"))])
     journal.close()
     again = Journal(path, already_there="skip", origin=ORIGIN)
-    assert [again.take("a.jpg"), again.take("a.jpg")] == [True, False]
+    assert [again.done.take("a.jpg"), again.done.take("a.jpg")] == [True, False]
     again.close()
 
 
@@ -120,20 +121,46 @@ def test_any_name_is_read_back_as_it_was(tmp_path: Path, name: str) -> None:
     journal.close()
     assert [record["path"] for record in read_records(path)] == [name]
     again = Journal(path, already_there="skip", origin=ORIGIN)
-    assert again.take(name)
+    assert again.done.take(name)
     again.close()
 
 
-def test_a_journal_that_is_there_is_not_touched_unless_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["whole", "without its end"])
+def test_a_journal_that_is_there_is_not_touched_unless_asked(tmp_path: Path, end: bytes) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b"{}\n")
+    line = to_line(RecordStyle(ORIGIN).record(captioned("a.jpg"))).removesuffix(b"\n")
+    path.write_bytes(line + end)
     with pytest.raises(DataError, match="--resume"):
         Journal(path, already_there="fail")
-    assert path.read_bytes() == b"{}\n"
+    assert path.read_bytes() == line + end
     Journal(path, already_there="append").close()
-    assert path.read_bytes() == b"{}\n"
+    assert path.read_bytes() == line + b"\n"
     Journal(path, already_there="overwrite").close()
     assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("already_there", ["fail", "skip", "append"])
+def test_what_is_no_journal_stays_as_it_is(tmp_path: Path, already_there: Any) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_bytes(b"my notes")
+    with pytest.raises(DataError):
+        Journal(path, already_there=already_there)
+    assert path.read_bytes() == b"my notes"
+
+
+def test_a_last_record_without_its_end_is_kept_and_a_torn_one_done_again(tmp_path: Path) -> None:
+    """Editors leave the end out, and a crash may tear a record."""
+    path, style = tmp_path / "a.jsonl", RecordStyle(ORIGIN)
+    whole = b"".join(to_line(style.record(captioned(name))) for name in ("a.jpg", "b.jpg"))
+    path.write_bytes(whole.removesuffix(b"\n"))
+    journal = Journal(path, already_there="skip", origin=ORIGIN)
+    assert path.read_bytes() == whole
+    journal.close()
+    path.write_bytes(whole[:-9])
+    assert [record["path"] for record in read_records(path)] == ["a.jpg"]
+    journal = Journal(path, already_there="skip", origin=ORIGIN)
+    assert [journal.done.take(name) for name in ("a.jpg", "b.jpg")] == [True, False]
+    journal.close()
 
 
 def test_a_journal_made_otherwise_is_not_gone_on_with(tmp_path: Path) -> None:

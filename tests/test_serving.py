@@ -441,6 +441,13 @@ def test_too_long_a_body_is_refused_before_it_is_read(address: str, story: str, 
         assert line.recv(1000).startswith((b"HTTP/1.1 413", b"HTTP/1.1 503")), story
 
 
+def test_an_upload_holds_files_and_nothing_else(address: str) -> None:
+    """Gradio would gather anything else in memory."""
+    reply = httpx.post(f"{address}gradio_api/upload", files={"files": (None, b"x" * 1000)}, trust_env=False)
+    assert reply.status_code == 400
+    assert "Too many fields" in reply.text
+
+
 def test_a_body_that_does_not_say_how_long_it_is_is_refused(address: str) -> None:
     reply = httpx.post(f"{address}gradio_api/upload", content=iter([b"x"]), trust_env=False)
     assert reply.status_code == 411

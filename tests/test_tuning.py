@@ -18,6 +18,9 @@ from captioner.training.development import Development
 from captioner.training.events import MemoryShort, StepSkipped
 from captioner.training.loop import fit
 from captioner.training.processes import ALONE
+from captioner.training.run_folder import last_model, state_file
+from captioner.training.run_state import Learning
+from pipelines.average import average
 from tests.training import begin, evaluations, losses, model_to_train, some_pictures, train
 
 LAST_TWO = ("classifier.blocks.6.", "classifier.conv_head.", "classifier.bn2.")
@@ -82,6 +85,16 @@ def test_the_average_is_kept_with_its_encoder_and_captions_as_it_was_measured(tm
     assert best.encoder.fingerprint() != model.encoder.fingerprint()  # it is the average that is kept
     development = Development(some_pictures(model, 6, 1), best.vocabulary)
     assert development.score(best, split_encoder(best.encoder, 2).last, ALONE).examples == measured.examples
+
+
+def test_the_end_of_a_run_can_be_averaged_with_its_best(tmp_path: Path) -> None:
+    train(model_to_tune(epochs=2), tmp_path / "run")
+    last, best = last_model(tmp_path / "run"), load_checkpoint(tmp_path / "run" / "best")
+    at_end = torch.load(state_file(tmp_path / "run"), weights_only=True)["average"]
+    assert all(torch.equal(tensor, at_end[name]) for name, tensor in Learning(last).state_dict().items())
+    average([str(tmp_path / "run" / "best"), str(tmp_path / "run")], tmp_path / "mean")
+    mean = (last.decoder.output_bias + best.decoder.output_bias) / 2
+    torch.testing.assert_close(load_checkpoint(tmp_path / "mean").decoder.output_bias, mean)
 
 
 def test_a_tuned_model_can_be_trained_further_and_keeps_its_encoder(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ class Decoders:
             if self._closed or self._decoding:
                 raise CaptionerError("Decoders decode one sequence at a time, and none once closed; make others.")
             self._decoding = True
+        self._failed_starts = 0
         try:
             yield from self._decode(sources)
         finally:
@@ -244,7 +245,7 @@ class Decoders:
         self._waiting.extendleft(reversed(process.tasks))
         if not process.is_ready and not self._closed:
             self._failed_starts += 1
-            if self._failed_starts == _STARTS:
+            if self._failed_starts >= _STARTS:
                 raise _cannot_start(process.complaint)
 
     def _forget(self, process: DecodingProcess) -> None:

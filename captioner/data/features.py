@@ -51,9 +51,16 @@ class RegionFeatures:
     """
 
     def __init__(
-        self, parts: Sequence[NDArray[np.float16]], views: Views, chosen: NDArray[np.integer] | None = None
+        self,
+        parts: Sequence[NDArray[np.float16]],
+        views: Views,
+        chosen: NDArray[np.integer] | None = None,
+        *,
+        pictures: str = "",
     ) -> None:
+        """`pictures` is the SHA-256 of the contents of all pictures there are, if it is known."""
         self.views = views
+        self.pictures = pictures
         self._parts = parts
         self._chosen = np.arange(sum(len(part) for part in parts)) if chosen is None else chosen
         self.shape: tuple[int, ...] = (len(self._chosen), *parts[0].shape[1:])
@@ -74,7 +81,7 @@ class RegionFeatures:
 
     def select(self, pictures: NDArray[np.integer]) -> RegionFeatures:
         """The features of these pictures alone, in this order."""
-        return RegionFeatures(self._parts, self.views, self._chosen[pictures])
+        return RegionFeatures(self._parts, self.views, self._chosen[pictures], pictures=self.pictures)
 
 
 @dataclass(frozen=True)
@@ -118,8 +125,9 @@ def region_features(
 
     Raises DataError when a file is damaged or the disk has no room for what is missing.
     """
+    contents = _fingerprint(rows)
     files = _Files(
-        folder / f"{_fingerprint(rows)[:16]}-{encoder.fingerprint()[:16]}-{views.name}{'-bf16' if bf16 else ''}",
+        folder / f"{contents[:16]}-{encoder.fingerprint()[:16]}-{views.name}{'-bf16' if bf16 else ''}",
         (len(rows), len(views), encoder.regions, encoder.feature_size),
         pictures_per_file,
     )
@@ -141,7 +149,7 @@ def region_features(
     while missing := [number for number in range(files.count) if files.find(number) is None]:
         done(len(rows) - len(missing) * pictures_per_file)
         time.sleep(0.2)  # the other processes are still at it
-    return RegionFeatures([files.open(number) for number in range(files.count)], views)
+    return RegionFeatures([files.open(number) for number in range(files.count)], views, pictures=contents)
 
 
 class _Files:

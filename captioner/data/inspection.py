@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from captioner.data.captions import Limits, check
-from captioner.data.images import read_image
+from captioner.data.images import read_file, read_image
 from captioner.data.likeness import Look, look
 from captioner.data.rows import Dropped, Row, Rows
 from captioner.errors import ImageError
@@ -132,12 +132,10 @@ def _captioned(rows: Rows, limits: Limits, account: Account) -> Iterator[Row]:
 
 def _open(row: Row, aside: Aside) -> Seen | Dropped:
     try:
-        content = row.image if isinstance(row.image, bytes) else row.image.read_bytes()
+        content = row.image if isinstance(row.image, bytes) else read_file(row.image)
         if not content:
             return Dropped("picture", row.image_id, "picture file empty")
         seen = look(read_image(content, at_least=_AT_LEAST))
-    except FileNotFoundError:
-        return Dropped("picture", row.image_id, _REASONS["missing"])
     except ImageError as error:
         return Dropped("picture", row.image_id, _REASONS.get(error.kind, "picture unreadable"), str(error))
     except OSError as error:

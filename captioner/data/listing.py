@@ -95,6 +95,7 @@ def list_items(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
     lines: Lines | None = None,
+    watched: Callable[[str], bool] | None = None,
 ) -> Iterator[Item]:
     """Everything to caption, in the order given; what lies in a folder in the order of names (see `walk`).
 
@@ -110,6 +111,8 @@ def list_items(
             themselves.
         shard: the part of the whole that is wanted; `None` for all.
         lines: what "-" reads; `None` for standard input.
+        watched: for what is looked at again and again: says whether an archive, by its path, is to be read this time;
+            and what is named may be missing or hold nothing yet.
 
     Raises:
         DataError: before the first item, when something named does not exist, or a folder named holds no picture.
@@ -118,14 +121,15 @@ def list_items(
     paths = list(dict.fromkeys(os.fspath(Path(each)) for each in named))
     globs = Globs(tuple(include), tuple(exclude))
     for path in paths:
-        if path != _STANDARD_INPUT:
+        if path != _STANDARD_INPUT and watched is None:
             _check(path, globs)
-    listing = _Listing(globs, shard)
+    listing = _Listing(globs, shard, watched)
     return chain.from_iterable(
         listing.listed(cast(Lines, sys.stdin.buffer) if lines is None else lines)
         if path == _STANDARD_INPUT
         else listing.named(path, alone=len(paths) == 1)
         for path in paths
+        if watched is None or os.path.exists(path)
     )
 
 
@@ -170,9 +174,10 @@ def _check(path: str, globs: Globs) -> None:
 class _Listing:
     """The items of one thing after another, by the same patterns and for the same shard."""
 
-    def __init__(self, globs: Globs, shard: Shard | None) -> None:
+    def __init__(self, globs: Globs, shard: Shard | None, watched: Callable[[str], bool] | None) -> None:
         self._globs = globs
         self._shard = shard
+        self._watched = watched
 
     def named(self, path: str, *, alone: bool) -> Iterator[Item]:
         """Everything to caption in something that is there: a file, a folder, an archive."""
@@ -216,6 +221,8 @@ class _Listing:
     def _archive(self, path: str, kind: Kind, place: PurePosixPath, *, below: str, alone: bool) -> Iterator[Item]:
         """The pictures in an archive or table that lies `below` a folder, or ("") was named itself."""
         if not self._globs.worth_opening(kind, below or path) or not (alone or self._has(place)):
+            return
+        if self._watched is not None and not self._watched(path):
             return
         root = PurePosixPath() if alone else place
         whole = self._globs.includes(below or path)

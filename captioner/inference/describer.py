@@ -55,8 +55,12 @@ class Describer:
         """
         self._rules = steering.rules(model.vocabulary)
         model.constraints(search, self._rules)
-        wanted = candidates or (search.beam_width if search.method == "beam" else 1)
-        if search.method == "beam" and not 1 <= wanted <= max(1, search.beam_width):
+        wanted = candidates
+        if wanted is None:
+            wanted = search.beam_width if search.method == "beam" else 1
+        if wanted < 1:
+            raise ConfigError(f"At least one candidate must be asked for, but {wanted} were; ask for 1 or more.")
+        if search.method == "beam" and wanted > search.beam_width:
             raise ConfigError(
                 f"A beam {search.beam_width} wide gives 1 to {search.beam_width} candidates, but {wanted} "
                 "were asked for; widen the beam."

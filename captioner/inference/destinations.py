@@ -11,7 +11,7 @@ from captioner.data.listing import Item
 from captioner.errors import DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.formats import FORMATS, JOURNAL
-from captioner.inference.records import Journal, Record, RecordStyle, read_records
+from captioner.inference.records import Journal, Record, RecordStyle, key_of, read_records
 from captioner.inference.sidecars import Sidecars
 
 
@@ -37,20 +37,26 @@ class OneFile:
         *,
         already_there: Literal["fail", "skip", "overwrite", "append"],
     ) -> None:
-        """Raises DataError as `Journal` does."""
+        """Raises DataError as `Journal` does, and when the file to render is there without the journal it came from."""
         self._out = out
         self._render = None if format_name == JOURNAL else FORMATS[format_name]
         self._style = style
-        self._journal = Journal(journal_path(out, format_name), already_there=already_there, origin=style.made_by)
+        journal = journal_path(out, format_name)
+        if already_there != "overwrite" and out.is_file() and not journal.exists():
+            raise DataError(
+                f"{out} is there already, but not {journal}, the records that such a file is made from; replace it "
+                "(--on-existing overwrite), or choose another --out."
+            )
+        self._journal = Journal(journal, already_there=already_there, origin=style.made_by)
 
     @property
     def errors_before(self) -> int:
         """How many of the pictures done before have no caption."""
-        return self._journal.errors
+        return self._journal.done.errors
 
     def done(self, item: Item) -> bool:
         """Whether the journal holds this picture already."""
-        return self._journal.take(item.name)
+        return self._journal.done.take(item.name)
 
     def write(self, batch: Sequence[Captioned]) -> None:
         """Append their records to the journal. Raises DataError."""
@@ -58,7 +64,7 @@ class OneFile:
 
     def append(self, records: Iterable[Record]) -> None:
         """Append records made elsewhere, but for those that the journal held when it was opened. Raises DataError."""
-        self._journal.append([record for record in records if not self._journal.take(record["path"])])
+        self._journal.append([record for record in records if not self._journal.done.take(record["path"])])
 
     def finish(self) -> int:
         """Render the journal; how many captioned pictures had to be left out, being gone. Raises DataError."""
@@ -78,9 +84,15 @@ class BesidePictures:
     def __init__(self, sidecars: Sidecars, style: RecordStyle) -> None:
         self._sidecars = sidecars
         self._style = style
+        self._owners: dict[bytes, bytes] = {}
+        """Whose each sidecar of this run is, where they mirror folders from different places."""
 
     def done(self, item: Item) -> bool:
-        """Whether its sidecar is there and shall stay. Raises DataError where none may be there."""
+        """Whether its sidecar is there and shall stay.
+
+        Raises DataError where none may be there, or where it would be another picture's, too.
+        """
+        self._claim(item)
         if self._sidecars.on_existing not in ("skip", "fail") or not self._sidecars.exists(item):
             return False
         if self._sidecars.on_existing == "fail":
@@ -89,6 +101,17 @@ class BesidePictures:
                 "--on-existing, or another --out."
             )
         return True
+
+    def _claim(self, item: Item) -> None:
+        if self._sidecars.folder is None:
+            return
+        path = self._sidecars.path_for(item)
+        owner = self._owners.setdefault(key_of(str(path)), key_of(item.name))
+        if owner != key_of(item.name):
+            raise DataError(
+                f"Each picture must have a sidecar of its own, but {printable(path)} would be that of "
+                f"{printable(item.name)} and of another; caption what lies in different places into different folders."
+            )
 
     def write(self, batch: Sequence[Captioned]) -> None:
         """Write the sidecars of those that have a caption. Raises DataError."""

@@ -60,9 +60,7 @@ class LabelledFolder:
                 "choose another --out."
             )
         self._check_origin(made_by, begun=bool(content))
-        if self._learn(content, metadata):
-            with told(metadata), metadata.open("ab") as file:
-                file.write(b"\n")
+        self._learn(content, metadata)
         self._metadata = Growing(metadata)
         try:
             self._failed = Growing(out / "failed.jsonl", fresh=True)
@@ -119,8 +117,8 @@ class LabelledFolder:
             )
         write_whole(path, json.dumps(made_by, indent=2, ensure_ascii=False) + "\n")
 
-    def _learn(self, content: bytes, metadata: Path) -> bool:
-        """Note what is done -> whether the last line is whole but for its end, which editors may leave out."""
+    def _learn(self, content: bytes, metadata: Path) -> None:
+        """Note what is done."""
         lines = content.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -131,13 +129,12 @@ class LabelledFolder:
                 if isinstance(path := row.get("path"), str):
                     self._done.add(key_of(path))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                if number == len(lines) and not line.endswith(b"\n"):
-                    return False  # torn by a crash; it is cut off
+                if isinstance(error, ValueError) and number == len(lines) and not line.endswith(b"\n"):
+                    return  # torn by a crash; it will be cut off
                 raise DataError(
                     f"Line {number} of {metadata} must be a JSON object with a file_name and captions, but it is not; "
                     "mend it, or take the line out to have its picture labelled anew."
                 ) from error
-        return bool(lines) and not lines[-1].endswith(b"\n")
 
     def _placed(self, labelled: Labelled) -> Labelled:
         if labelled.error is not None:

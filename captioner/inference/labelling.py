@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -15,6 +15,7 @@ from captioner.data.images import printable, read_image
 from captioner.data.listing import Item
 from captioner.data.preprocessing import Preprocessing
 from captioner.errors import ImageError
+from captioner.inference.bulk import Decoding
 from captioner.inference.labelled_folder import Labelled, LabelledFolder
 from captioner.inference.teacher import LONGEST_SIDE, Asking, Teacher
 from captioner.model.device import tells_of_memory
@@ -23,14 +24,6 @@ from captioner.text.vocabulary import normalise
 
 GLANCE = Preprocessing(32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 """How every picture is decoded first, in a process that may die of it; the teacher sees only those that survive."""
-
-
-class Decoding(Protocol):
-    """What is needed of `captioner.data.decoding.Decoders`."""
-
-    def decode(self, sources: Iterable[Item]) -> Generator[tuple[Item, Decoded], None, None]:
-        """Each item with its pixels or its error, in order, lazily."""
-        ...
 
 
 class _Picture(NamedTuple):

@@ -15,7 +15,7 @@ import captioner
 from captioner.config import SearchConfig
 from captioner.data.images import printable
 from captioner.data.preprocessing import Preprocessing
-from captioner.durable import Growing
+from captioner.durable import Growing, told
 from captioner.errors import ConfigError, DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Caption
@@ -151,6 +151,26 @@ class RecordStyle:
         return reason, "not sure"
 
 
+class Done:
+    """The pictures that were done before, each as often as it was named."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._counts: Counter[bytes] = Counter()
+        self.errors = 0
+        """How many of them have no caption."""
+        for record in records:
+            self._counts[key_of(record["path"])] += 1
+            self.errors += record["caption"] is None
+
+    def take(self, name: str) -> bool:
+        """Whether a picture of this name was done before; each time it was done counts once."""
+        key = key_of(name)
+        if not self._counts[key]:
+            return False
+        self._counts[key] -= 1
+        return True
+
+
 class Journal:
     """A file of JSON lines, one for each picture, that outlives any crash. Close it."""
 
@@ -160,32 +180,26 @@ class Journal:
         """Open or begin it, and learn what it holds already.
 
         Raises DataError when it cannot be written or read; or, if `already_there` says "fail", when it holds
-        something; or, if "skip", when another `origin` made what it holds: one file then would tell two stories.
+        something; or, if "skip" or "append", when it is no journal; or, if "skip", when another `origin` made what it
+        holds: one file then would tell two stories.
         """
         self.path = path
-        self._file = Growing(path, fresh=already_there == "overwrite")
-        self._done: Counter[bytes] = Counter()
-        self.errors = 0
-        """How many of the pictures it held have no caption."""
-        try:
-            if already_there == "fail" and path.stat().st_size:
+        self.done = Done()
+        """What it held already, if `already_there` says "skip"."""
+        if already_there != "overwrite" and _holds_something(path):  # before anything there is touched
+            if already_there == "fail":
                 raise DataError(
                     f"There are captions in {path} already; go on with them (--resume), replace them "
                     "(--on-existing overwrite), or choose another --out."
                 )
+            next(read_records(path), None)
+        self._file = Growing(path, fresh=already_there == "overwrite")
+        try:
             if already_there == "skip":
-                self._learn(origin)
+                self.done = Done(self._records_made_alike(origin))
         except BaseException:
             self._file.close()
             raise
-
-    def take(self, name: str) -> bool:
-        """Whether a picture of this name was done before; each time it was done counts once."""
-        key = key_of(name)
-        if not self._done[key]:
-            return False
-        self._done[key] -= 1
-        return True
 
     def append(self, records: Iterable[Record]) -> None:
         """Add records; when this returns they are on the disk. Raises DataError."""
@@ -195,7 +209,7 @@ class Journal:
         """Let others write to it."""
         self._file.close()
 
-    def _learn(self, origin: Record | None) -> None:
+    def _records_made_alike(self, origin: Record | None) -> Iterator[Record]:
         expected = json.loads(json.dumps(origin))  # as JSON holds it: with lists for tuples
         for record in read_records(self.path):
             if origin is not None and record["made_by"] != expected:
@@ -203,8 +217,7 @@ class Journal:
                     f"{self.path} was made with other settings ({difference(record['made_by'], origin)}); give the "
                     "same again to go on, or choose another --out."
                 )
-            self._done[key_of(record["path"])] += 1
-            self.errors += record["caption"] is None
+            yield record
 
 
 def to_line(record: Record) -> bytes:
@@ -213,11 +226,20 @@ def to_line(record: Record) -> bytes:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a journal, one at a time. Raises DataError when there is none, or a line is no record."""
+    """The records of a journal, one at a time. Raises DataError when there is none, or a line is no record.
+
+    A record at the end that is not whole is being written, or was torn by a crash, and is left out.
+    """
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                yield _parsed(line, path, number)
+                record = _parsed(line)
+                if record is not None:
+                    yield record
+                elif line.endswith(b"\n") or not line.startswith(b"{"):
+                    raise DataError(
+                        f"Line {number} of {path} must be a record that `captioner caption` wrote, but it is not."
+                    )
     except OSError as error:
         raise DataError(
             f"Captions are read from a file of JSON lines, but {path} cannot be ({error.strerror})."
@@ -241,14 +263,20 @@ def _flat(origin: Record) -> Record:
     return flat
 
 
-def _parsed(line: bytes, path: Path, number: int) -> Record:
+def _parsed(line: bytes) -> Record | None:
+    """The record that a line holds, if it holds one."""
     try:
         record = json.loads(line)
         if isinstance(record, dict) and isinstance(record["path"], str) and "caption" in record and "made_by" in record:
             return record
     except (ValueError, KeyError):
         pass
-    raise DataError(f"Line {number} of {path} must be a record that `captioner caption` wrote, but it is not.")
+    return None
+
+
+def _holds_something(path: Path) -> bool:
+    with told(path):
+        return path.exists() and path.stat().st_size > 0
 
 
 def key_of(name: str) -> bytes:

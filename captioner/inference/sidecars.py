@@ -2,8 +2,8 @@
 
 The sidecar of `dog.jpg` is `dog.txt`, which is where trainers look. Where that name could be another picture's too it
 is `dog.jpg.txt` instead: if there is also a `dog.png` (which gets its whole name then as well) or a file called `dog`,
-if the suffix is none of a picture's, and for pictures inside archives and tables. So two pictures never share a
-sidecar, in whatever order and however often they are captioned.
+if the suffix is none of a picture's, and for pictures inside archives and tables. So two pictures in one place never
+share a sidecar, in whatever order and however often they are captioned.
 """
 
 import codecs

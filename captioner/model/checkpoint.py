@@ -44,15 +44,19 @@ _FILES = ("config.json", "vocabulary.json", "model.safetensors")
 _KEPT = ("README.md", "__init__.py")
 """A model's card, and what makes the package's own model a package; saving leaves them alone."""
 
+_REPLACED = {
+    *(*_FILES, "calibration.json", "faithfulness.json", "manifest.json"),
+    *("onnx.json", "encoder.onnx", "start.onnx", "step.onnx"),
+    *("__pycache__", ".DS_Store"),
+}
+"""What goes with an older model when another takes its place; a folder that holds anything else is none of ours."""
+
 
 def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False) -> None:
     """Write the model to `folder`, whole or not at all; `half` stores 16-bit weights, half the size.
 
     A checkpoint that is there is replaced, its card kept. Raises CheckpointError when the folder holds other things.
     """
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if "manifest.json" not in present and present - {*_KEPT, "__pycache__"}:
-        raise CheckpointError(f"A model is written to a new folder, but {folder} holds something else; choose another.")
     stores_encoder = model.config.encoder.weights != "packaged"
     weights = {f"decoder.{name}": tensor for name, tensor in model.decoder.state_dict().items()}
     if stores_encoder:
@@ -123,11 +127,11 @@ def read_beside(folder: Path, name: str) -> bytes | None:
 
     Raises CheckpointError when the file is missing, was changed, or was not written there for this model.
     """
-    manifest = _parse((folder / "manifest.json").read_bytes(), folder / "manifest.json")
+    manifest = _manifest(folder)
     path = folder / name
     if name not in manifest and not path.exists():
         return None
-    data = path.read_bytes() if path.is_file() else b""
+    data = _read_file(path) if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != manifest.get(name):
         raise CheckpointError(
             f"The model in {folder} is damaged or was changed: {name} does not match the SHA-256 in manifest.json; "
@@ -141,15 +145,10 @@ def write_beside(folder: Path, name: str, data: bytes) -> None:
 
     Raises CheckpointError when `folder` holds no checkpoint or cannot be written.
     """
-    hashes = _sound(folder)
-    hashes[name] = hashlib.sha256(data).hexdigest()
-    for file, content in ((name, data), ("manifest.json", json.dumps(hashes, indent=2).encode())):
-        try:
-            unfinished = folder / f".{file}.unfinished"
-            unfinished.write_bytes(content)
-            os.replace(unfinished, folder / file)
-        except OSError as error:
-            raise CheckpointError(f"{name} could not be written to {folder} ({error.strerror}).") from error
+    # What was there under this name is replaced, and may be damaged.
+    others = {file: read_beside(folder, file) for file in _manifest(folder) if file != name}
+    contents = {file: content for file, content in others.items() if content is not None}
+    write_model(folder, contents | {name: data}, kept=_kept(folder))
 
 
 def checkpoint_fingerprint(folder: Path) -> str:
@@ -271,15 +270,14 @@ def _manifest(folder: Path) -> dict[str, str]:
             f"A model is a folder with {', '.join(_FILES)} and manifest.json, but {folder} is none; "
             "give the folder that `captioner train` wrote."
         )
-    return _parse(file.read_bytes(), file)
+    return _parse(_read_file(file), file)
 
 
-def _sound(folder: Path) -> dict[str, str]:
-    """The manifest of the model in `folder`, all of whose files are as it says."""
-    manifest = _manifest(folder)
-    for name in manifest:
-        read_beside(folder, name)
-    return manifest
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"A model's files must be readable, but {path} is not ({error.strerror}).") from error
 
 
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
@@ -295,8 +293,16 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
 def write_model(folder: Path, contents: dict[str, bytes], *, kept: dict[str, bytes] | None = None) -> None:
     """Write a model to `folder`, its files and their manifest, whole or not at all; what is `kept` is in no manifest.
 
-    Raises CheckpointError when that cannot be.
+    An older model that is there is replaced. Raises CheckpointError when the folder holds anything else, or cannot be
+    written.
     """
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = present - _REPLACED - {*_KEPT}
+    if foreign or (present & {*_FILES, "manifest.json"} and not present & {"config.json", "onnx.json"}):
+        raise CheckpointError(
+            f"A model is written to a new folder, or in the place of another model, but {folder} holds something else "
+            f"({min(foreign or present)}); choose another."
+        )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     manifest = {"manifest.json": json.dumps(hashes, indent=2).encode()}
     _replace_folder(folder, contents | manifest | (kept or {}))

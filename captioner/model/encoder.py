@@ -175,6 +175,9 @@ def _build_torchvision(name: str, *, fetch: bool) -> tuple[nn.Module, Numbers, N
             break
         if not layer_name.lower().startswith("aux"):
             layers[layer_name] = layer
+    if getattr(classifier, "transform_input", False):
+        # Its own first step, which is no layer, would make these out of pictures normalised as below.
+        return nn.Sequential(layers), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     imagenet_mean, imagenet_std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return nn.Sequential(layers), imagenet_mean, imagenet_std
 
@@ -204,12 +207,17 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     in the same order; the shapes must then agree one by one. A classifier's head at the end is ignored.
     """
     try:
+        saved: Any
         if path.suffix == ".safetensors":
             saved = load_file(path)
         else:
             saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a foreign file fails in as many ways as there are formats
         raise ConfigError(f"{path} is no file of weights that can be read safely ({error}).") from error
+    if isinstance(saved, dict) and isinstance(saved.get("state_dict"), dict):  # as most training scripts save it
+        saved = saved["state_dict"]
+    if not (isinstance(saved, dict) and all(isinstance(tensor, Tensor) for tensor in saved.values())):
+        raise ConfigError(f"{path} must hold the tensors of a CNN by their names, but it holds something else.")
     own = network.state_dict()
     if own.keys() <= saved.keys():
         chosen = {name: saved[name] for name in own}

@@ -9,7 +9,7 @@ search that takes no other words comes to no dead end, however narrow it is.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ Phrase = tuple[int, ...]
 """Ids of words that follow one another."""
 
 _MOST_REQUIRED = 8
-_MOST_TRANSITIONS = 1_000_000
+_MOST_ENTRIES = 4_000_000
 _DEAD = -1
 
 
@@ -86,19 +86,20 @@ def build_automaton(
     """
     words = sorted({word for phrase in (*required, *forbidden, beginning) for word in phrase})
     rules = _Rules(required, forbidden, no_repeat_ngram)
-    size = len(rules.nodes) * 2 ** len(required) * len(words)
-    if len(required) > _MOST_REQUIRED or size > _MOST_TRANSITIONS:
+    most_states = _MOST_ENTRIES // ((len(words) + 1) * (max_length + 1))
+    tables = _tables(rules, words, most_states) if len(required) <= _MOST_REQUIRED else None
+    if tables is None:
         raise ConfigError(
-            f"At most {_MOST_REQUIRED} words or phrases can be required at once and some hundred phrases forbidden, "
-            f"but {len(required)} and {len(forbidden)} came; give fewer."
+            f"At most {_MOST_REQUIRED} words or phrases can be required at once, and fewer beside many forbidden "
+            f"phrases, but {len(required)} and {len(forbidden)} came; give fewer."
         )
-    following, stages, complete = _tables(rules, words)
+    following, stages, complete = tables
     forced = [words.index(word) + 1 for word in beginning]
     allowed, may_end = _look_ahead(following, complete, forced, min_length=min_length, max_length=max_length)
     if not bool(allowed[0, 0].any() | may_end[0, 0]):
         raise ConfigError(_complaint(following, complete, forced, rules, max_length))
-    tables = (torch.tensor(words, dtype=torch.long), following.clamp(min=0), stages, allowed, may_end)
-    return Automaton(*(table.to(device) for table in tables))
+    parts = (torch.tensor(words, dtype=torch.long), following.clamp(min=0), stages, allowed, may_end)
+    return Automaton(*(part.to(device) for part in parts))
 
 
 class _Rules:
@@ -106,13 +107,14 @@ class _Rules:
 
     def __init__(self, required: tuple[Phrase, ...], forbidden: tuple[Phrase, ...], no_repeat_ngram: int) -> None:
         n = no_repeat_ngram
-        self.required, self.forbidden, self.n = required, forbidden, n
+        self.required, self.n = required, n
         self.sequences = [[p[i : i + n] for i in range(len(p) - n + 1)] if n else [] for p in required]
         patterns = {*required, *forbidden, *(sequence for each in self.sequences for sequence in each)}
         self.nodes = {pattern[:length] for pattern in patterns for length in range(len(pattern) + 1)} | {()}
         self.said = {node: {i for i, phrase in enumerate(required) if _ends(node, phrase)} for node in self.nodes}
         self.begun = {node: [_begun(node, phrase) for phrase in required] for node in self.nodes}
-        self.broken = {node for node in self.nodes if self._breaks(node)}
+        unsayable = set(forbidden)
+        self.broken = {node for node in self.nodes if self._repeats(node) or not unsayable.isdisjoint(_ends_of(node))}
 
     def after(self, node: Phrase, word: int | None) -> Phrase:
         """The node one word further; None is a word without a rule."""
@@ -137,13 +139,17 @@ class _Rules:
             return False
         return self.begun[after][phrase] != self.sequences[phrase].index(last) + self.n
 
-    def _breaks(self, node: Phrase) -> bool:
+    def _repeats(self, node: Phrase) -> bool:
         sequences = [node[i : i + self.n] for i in range(len(node) - self.n + 1)] if self.n else []
-        return len(set(sequences)) < len(sequences) or any(_ends(node, phrase) for phrase in self.forbidden)
+        return len(set(sequences)) < len(sequences)
 
 
 def _ends(words: Phrase, phrase: Phrase) -> bool:
     return words[max(0, len(words) - len(phrase)) :] == phrase
+
+
+def _ends_of(words: Phrase) -> Iterator[Phrase]:
+    return (words[start:] for start in range(len(words)))
 
 
 def _begun(words: Phrase, phrase: Phrase) -> int:
@@ -151,12 +157,17 @@ def _begun(words: Phrase, phrase: Phrase) -> int:
     return max(length for length in range(len(phrase) + 1) if _ends(words, phrase[:length]))
 
 
-def _tables(rules: _Rules, words: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """`following` (states, symbols), -1 where a rule is broken for good, `stages` and `complete` (states,)."""
+def _tables(rules: _Rules, words: list[int], most_states: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """`following` (states, symbols), -1 where a rule is broken for good, `stages` and `complete` (states,).
+
+    None when there are more states than that.
+    """
     nothing: tuple[Phrase, frozenset[int]] = ((), frozenset())
     numbers, states = {nothing: 0}, [nothing]
     following: list[list[int]] = []
     for node, said in states:  # which grows as new states are reached
+        if len(states) > most_states:
+            return None
         row = []
         for word in (None, *words):
             after = rules.after(node, word)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from captioner.config import SearchConfig
 from captioner.data.features import CaptionedFeatures
 from captioner.model.captioning import CaptioningModel
 from captioner.text.metrics import CiderD, bleu
 from captioner.text.vocabulary import Vocabulary
 from captioner.training.processes import Processes
 
-_GREEDY = SearchConfig(beam_width=1, min_length=0)
-"""How the development pictures are captioned: cheaply."""
+_GREEDILY: dict[str, Any] = {"method": "beam", "beam_width": 1, "groups": 1, "consensus": 0.0, "min_length": 0}
+"""How the development pictures are captioned: cheaply, but as long as the model's own search allows."""
 
 _PICTURES_AT_ONCE = 100
 
@@ -53,11 +53,12 @@ class Development:
         `last_blocks` turns the development features into those of the whole encoder (see `SplitEncoder`).
         """
         share = processes.share(len(self._features))
+        greedy = replace(model.config.search, **_GREEDILY)
         own: list[list[str]] = []
         for first in range(share.start, share.stop, _PICTURES_AT_ONCE):
             pictures = np.arange(first, min(first + _PICTURES_AT_ONCE, share.stop))
             features = last_blocks(torch.from_numpy(self._features.read(pictures)).to(model.device))
-            found = model.search(features, _GREEDY)
+            found = model.search(features, greedy)
             own += [model.vocabulary.decode(best[0].words) if best else [] for best in found]
         captions = processes.gather(own)
         cider_d = float(self._cider_d.score(captions, self._references).mean())

@@ -65,7 +65,7 @@ def fit(
     views = train.features.views
     mirrored = _mirrored(train.captions, captions, encode) if views.mirrored else captions
     plan = Plan(settings, captions, mirrored_captions=mirrored, views=views)
-    state = RunState(model, settings, steps=plan.steps, identity=_identity(model, train))
+    state = RunState(model, settings, steps=plan.steps, identity=_identity(model, train, validation))
     if resume and state_file(folder).exists():
         state.load(state_file(folder))
     reward = None
@@ -217,8 +217,11 @@ def _mirrored(
     ]
 
 
-def _identity(model: CaptioningModel, train: CaptionedFeatures) -> str:
-    """SHA-256 of all that a run's result follows from: recipe, words, weights it begins with, captions, pictures."""
+def _identity(model: CaptioningModel, train: CaptionedFeatures, validation: CaptionedFeatures) -> str:
+    """SHA-256 of all that a run's result follows from: recipe, words, weights it begins with, captions, pictures.
+
+    The development pictures are among them, as they decide which epoch is kept.
+    """
     weights = hashlib.sha256()
     for tensor in model.decoder.state_dict().values():
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -232,7 +235,7 @@ def _identity(model: CaptioningModel, train: CaptionedFeatures) -> str:
     parts = [
         to_dict(replace(model.config, training=training)),
         *(model.vocabulary.fingerprint(), model.encoder.fingerprint(), weights.hexdigest()),
-        *(train.captions, train.names, train.features.shape),
+        *([each.captions, each.names, each.features.shape, each.features.pictures] for each in (train, validation)),
         *([] if model.precision is torch.float32 else [str(model.precision)]),
     ]
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()

@@ -26,8 +26,8 @@ import transformers
 from captioner.config import to_dict
 from captioner.durable import Growing, write_whole
 from captioner.model.captioning import CaptioningModel
-from captioner.model.checkpoint import save_checkpoint
-from captioner.training.run_state import RunState
+from captioner.model.checkpoint import load_checkpoint, save_checkpoint
+from captioner.training.run_state import RunState, take_average
 
 
 class RunFolder:
@@ -75,6 +75,16 @@ class RunFolder:
 def state_file(folder: Path) -> Path:
     """Where the state of the run in `folder` is kept."""
     return folder / "state.pt"
+
+
+def last_model(folder: Path) -> CaptioningModel:
+    """The model of the run in `folder` as it is where the run stands, whether or not that is its best.
+
+    Raises CheckpointError or TrainingError when the folder is damaged.
+    """
+    model = load_checkpoint(folder / "best")
+    take_average(model, state_file(folder))
+    return model
 
 
 def _line(record: dict[str, Any]) -> bytes:

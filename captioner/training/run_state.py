@@ -105,14 +105,8 @@ class RunState:
 
         Raises TrainingError when it is damaged, or of another run.
         """
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            identity = state["identity"]
-        except Exception as error:  # a damaged file fails in many ways
-            raise TrainingError(
-                f"The state of the run in {path} is damaged ({error}); train into a new folder."
-            ) from error
-        if identity != self.identity:
+        state = _read(path)
+        if state["identity"] != self.identity:
             raise TrainingError(
                 f"A run must be resumed with its own recipe, collection and --from, by the version of Captioner that "
                 f"began it, but those of {path} differ; give the same ones, or train into a new folder."
@@ -122,6 +116,21 @@ class RunState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.progress = Progress(**state["progress"])
+
+
+def take_average(model: CaptioningModel, path: Path) -> None:
+    """Give a model of a run the averaged weights of the state in `path`. Raises TrainingError when that is damaged."""
+    Learning(model).load_state_dict(_read(path)["average"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if missing := {"identity", "average"} - state.keys():
+            raise KeyError(*missing)
+    except Exception as error:  # a damaged file fails in many ways
+        raise TrainingError(f"The state of the run in {path} is damaged ({error}); train into a new folder.") from error
+    return state
 
 
 def _copy(model: CaptioningModel) -> CaptioningModel:
