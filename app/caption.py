@@ -149,7 +149,7 @@ def _answer_news(
         return (gr.skip(),) * (1 + len(Answer._fields))
     answered = answer(desk, model, picture, Wishes(*given), paths_told=limits.paths_told)
     # What could not be answered may be asked again: the page may be less busy then.
-    return (question if answered.inside else None), *answered
+    return (question if answered.commands else None), *answered
 
 
 def answer(desk: Desk, model: str, picture: str | None, wishes: Wishes, *, paths_told: bool = False) -> Answer:

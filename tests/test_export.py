@@ -141,9 +141,11 @@ def test_a_calibration_can_be_stored_in_an_exported_model_but_not_in_a_damaged_o
     copied = Path(shutil.copytree(exported, tmp_path / "copied"))
     write_beside(copied, "more.txt", b"measured anew")
     assert read_beside(copied, "more.txt") == b"measured anew"
+    write_beside(copied, "more.txt", b"measured again")
+    assert read_beside(copied, "more.txt") == b"measured again"
     (copied / STEP).write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"step\.onnx does not match"):
-        write_beside(copied, "more.txt", b"measured again")
+        write_beside(copied, "more.txt", b"measured once more")
 
 
 def test_what_needs_weights_refuses_an_exported_model(exported: Path) -> None:

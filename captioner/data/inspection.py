@@ -132,9 +132,9 @@ def _captioned(rows: Rows, limits: Limits, account: Account) -> Iterator[Row]:
 
 def _open(row: Row, aside: Aside) -> Seen | Dropped:
     try:
-        content = row.image if isinstance(row.image, bytes) else read_file(row.image)
-        if not content:
+        if not row.image if isinstance(row.image, bytes) else _is_empty(row.image):
             return Dropped("picture", row.image_id, "picture file empty")
+        content = row.image if isinstance(row.image, bytes) else read_file(row.image)
         seen = look(read_image(content, at_least=_AT_LEAST))
     except ImageError as error:
         return Dropped("picture", row.image_id, _REASONS.get(error.kind, "picture unreadable"), str(error))
@@ -142,6 +142,10 @@ def _open(row: Row, aside: Aside) -> Seen | Dropped:
         return Dropped("picture", row.image_id, "picture unreadable", error.strerror or str(error))
     source = row.image if isinstance(row.image, Path) else aside.put(content)
     return Seen(row.split, row.image_id, source, row.captions, hashlib.sha256(content).digest(), seen)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
 
 
 def _storable(text: str) -> str:

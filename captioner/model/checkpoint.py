@@ -44,12 +44,17 @@ _FILES = ("config.json", "vocabulary.json", "model.safetensors")
 _KEPT = ("README.md", "__init__.py")
 """A model's card, and what makes the package's own model a package; saving leaves them alone."""
 
-_REPLACED = {
+_DESCRIPTIONS = {"config.json", "onnx.json"}
+"""Every folder of a model, as it was trained or exported, holds one of them."""
+
+_WRITTEN = {
     *(*_FILES, "calibration.json", "faithfulness.json", "manifest.json"),
     *("onnx.json", "encoder.onnx", "start.onnx", "step.onnx"),
-    *("__pycache__", ".DS_Store"),
 }
-"""What goes with an older model when another takes its place; a folder that holds anything else is none of ours."""
+"""What goes with an older model when another takes its place, even if its manifest is damaged."""
+
+_IGNORED = {"__pycache__", ".DS_Store"}
+"""What others leave in every folder."""
 
 
 def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False) -> None:
@@ -296,16 +301,26 @@ def write_model(folder: Path, contents: dict[str, bytes], *, kept: dict[str, byt
     An older model that is there is replaced. Raises CheckpointError when the folder holds anything else, or cannot be
     written.
     """
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = present - _REPLACED - {*_KEPT}
-    if foreign or (present & {*_FILES, "manifest.json"} and not present & {"config.json", "onnx.json"}):
+    if foreign := _foreign(folder):
         raise CheckpointError(
             f"A model is written to a new folder, or in the place of another model, but {folder} holds something else "
-            f"({min(foreign or present)}); choose another."
+            f"({min(foreign)}); choose another."
         )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     manifest = {"manifest.json": json.dumps(hashes, indent=2).encode()}
     _replace_folder(folder, contents | manifest | (kept or {}))
+
+
+def _foreign(folder: Path) -> set[str]:
+    """What a folder holds that is no part of a model."""
+    others = {path.name for path in folder.iterdir()} - {*_KEPT, *_IGNORED} if folder.is_dir() else set()
+    if not others & _DESCRIPTIONS:
+        return others
+    try:
+        listed = {*_manifest(folder)}
+    except CheckpointError:  # there is none, or it is damaged
+        listed = set()
+    return others - _WRITTEN - (listed if listed & _DESCRIPTIONS else set())
 
 
 def _replace_folder(folder: Path, contents: dict[str, bytes]) -> None:
