@@ -229,8 +229,6 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _check(hint: Any, value: Any, label: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{label} must be a table of settings, but {value!r} came.")
         return from_dict(hint, value, where=f"{label}.")
     origin = typing.get_origin(hint)
     if origin is Literal:

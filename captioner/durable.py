@@ -111,7 +111,7 @@ class Growing:
     def _mend_last_line(self) -> None:
         end = self._end_of_last_line()
         rest = os.pread(self._handle, os.fstat(self._handle).st_size - end, end)
-        if rest and _is_object(rest):
+        if _is_object(rest):
             os.write(self._handle, b"\n")
         else:
             os.ftruncate(self._handle, end)

@@ -78,6 +78,11 @@ def take_folder(out: Path, *, marker: str) -> None:
         raise DataError(f"--out must be new, empty or an earlier answer of this command, but {out} holds other things.")
 
 
+def lies_in(path: Path, folder: str) -> bool:
+    """Whether a path is that of a folder or leads into it, past whatever links and `..`."""
+    return path.resolve().is_relative_to(Path(folder).resolve())
+
+
 def write_text(path: Path, text: str, *, mode: str = "w") -> None:
     """Write a text file, as open's `mode` says; its folders are made. Raises DataError when that fails."""
     try:

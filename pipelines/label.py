@@ -15,7 +15,7 @@ import typer
 
 from captioner.errors import ConfigError
 
-from . import STOPPED, run
+from . import STOPPED, lies_in, run
 from .progress import RunProgress
 
 
@@ -101,7 +101,7 @@ def label(
 def _check_apart(paths: list[str], out: Path) -> None:
     """Raise ConfigError if pictures would be written into a folder that pictures are read from."""
     for path in paths:
-        if path != "-" and out.resolve().is_relative_to(Path(path).resolve()):
+        if path != "-" and lies_in(out, path):
             raise ConfigError(
                 f"Pictures are linked into --out, so it must lie outside what is labelled, but {out} lies in {path}; "
                 "choose another --out."

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from captioner.errors import ConfigError, DataError
 
+from . import lies_in
+
 if TYPE_CHECKING:
     from captioner.data.listing import Item
     from captioner.inference.bulk import Captioned
@@ -54,7 +56,7 @@ class Output:
         if self.out is None or self.format not in ("imagefolder", "webdataset"):
             return
         for name in named:
-            if os.path.isdir(name) and self.out.resolve().is_relative_to(Path(name).resolve()):
+            if os.path.isdir(name) and lies_in(self.out, name):
                 raise ConfigError(
                     f"--format {self.format} writes pictures, so --out must lie outside what is captioned, but "
                     f"{self.out} lies in {name}; choose another --out."

@@ -132,9 +132,9 @@ def _captioned(rows: Rows, limits: Limits, account: Account) -> Iterator[Row]:
 
 def _open(row: Row, aside: Aside) -> Seen | Dropped:
     try:
-        if not row.image if isinstance(row.image, bytes) else _is_empty(row.image):
+        content = _content(row.image)
+        if not content:
             return Dropped("picture", row.image_id, "picture file empty")
-        content = row.image if isinstance(row.image, bytes) else read_file(row.image)
         seen = look(read_image(content, at_least=_AT_LEAST))
     except ImageError as error:
         return Dropped("picture", row.image_id, _REASONS.get(error.kind, "picture unreadable"), str(error))
@@ -144,8 +144,12 @@ def _open(row: Row, aside: Aside) -> Seen | Dropped:
     return Seen(row.split, row.image_id, source, row.captions, hashlib.sha256(content).digest(), seen)
 
 
-def _is_empty(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == 0
+def _content(image: bytes | Path) -> bytes:
+    """What a picture's file holds, be it nothing. Raises ImageError."""
+    if isinstance(image, bytes):
+        return image
+    empty = image.is_file() and image.stat().st_size == 0
+    return b"" if empty else read_file(image)
 
 
 def _storable(text: str) -> str:

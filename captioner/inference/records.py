@@ -93,8 +93,8 @@ def made_by(
     }
 
 
-def made_with(model: Captioner, describing: Describer, **told: Any) -> Record:
-    """`made_by` for captions that `model` finds in this way; `told` says what records tell of them."""
+def made_with(model: Captioner, describing: Describer, **style: Any) -> Record:
+    """`made_by` for captions that `model` finds in this way; `style` says what records tell of them."""
     return made_by(
         model=model.name,
         preprocessing=model.model.encoder.preprocessing,
@@ -102,7 +102,7 @@ def made_with(model: Captioner, describing: Describer, **told: Any) -> Record:
         steering=describing.steering,
         candidates=describing.candidates,
         precision=model.precision,
-        **told,
+        **style,
     )
 
 
