@@ -20,7 +20,8 @@ def vocabulary(
 ) -> None:
     """Print `count word` for every word the model can say, commonest first.
 
-    The count is how often the word occurs in the captions the model learnt from. What is not listed is never said.
+    The count is how often the word occurs in the captions the model learnt from; of several collections, in the one
+    that says it most. What is not listed is never said.
     """
     from captioner.inference.captioner import Captioner
 

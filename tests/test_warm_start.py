@@ -36,9 +36,15 @@ def test_the_new_vocabulary_has_the_old_words_and_the_new_ones_commonest_first()
     old = tiny_model()
     vocabulary = begun(old).vocabulary
     assert set(vocabulary.counts) == set(old.vocabulary.counts) | {"chases", "frisbee", "zebra"}
-    assert vocabulary.counts["dog"] == old.vocabulary.counts["dog"] + 2
+    assert vocabulary.counts["dog"] == max(2, old.vocabulary.counts["dog"])
+    assert vocabulary.counts["a"] == max(5, old.vocabulary.counts["a"])
     assert list(vocabulary.counts.values()) == sorted(vocabulary.counts.values(), reverse=True)
     assert "zebra" not in begun(old, min_count=2).vocabulary
+
+
+def test_who_learns_twice_from_the_same_captions_does_not_count_them_twice() -> None:
+    once = begun(tiny_model())
+    assert begun(once).vocabulary.counts == once.vocabulary.counts
 
 
 def test_old_words_keep_their_weights_wherever_they_now_stand() -> None:

@@ -111,6 +111,8 @@ def is_spaceless(caption: str) -> bool:
 class Vocabulary:
     """Every word the captioner can say, with its count in the training captions, commonest first.
 
+    One that learnt from several collections has each word's count in the collection that says it most.
+
     With `units="characters"` a "word" is a letter, wherever a script writes no spaces.
     """
 

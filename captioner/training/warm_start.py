@@ -70,10 +70,13 @@ def _check(old: CaptioningModel, config: Config) -> None:
 
 
 def _joined(old: Vocabulary, captions: Sequence[str], *, min_count: int) -> Vocabulary:
-    """All words of the old vocabulary and those that occur often enough in the captions, commonest first."""
+    """All words of the old vocabulary and those that occur often enough in the captions, commonest first.
+
+    Each with its count in the collection that says it most: who learns twice from one does not count it twice.
+    """
     counts = Counter(word for caption in captions for word in old.normalise(caption))
-    joined = Counter(old.counts)
-    joined.update({word: count for word, count in counts.items() if word in old or count >= min_count})
+    frequent = Counter({word: count for word, count in counts.items() if count >= min_count})
+    joined = Counter(old.counts) | frequent
     return Vocabulary(sorted(joined.items(), key=lambda entry: (-entry[1], entry[0])), units=old.units)
 
 
