@@ -170,6 +170,14 @@ def test_a_folder_with_other_things_is_left_alone(small: CaptioningModel, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_exporting_again_replaces_the_model_and_keeps_its_card(small: CaptioningModel, tmp_path: Path) -> None:
+    export(small, tmp_path, beside={"more.txt": b"of the model before"})
+    (tmp_path / "README.md").write_text("the card")
+    export(small, tmp_path, beside={})
+    assert (tmp_path / "README.md").read_text() == "the card"
+    assert not (tmp_path / "more.txt").exists()
+
+
 def test_without_the_extra_it_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match=r"onnxruntime, which is not installed; pip install 'captioner\[onnx\]'"):

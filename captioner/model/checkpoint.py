@@ -73,7 +73,7 @@ def save_checkpoint(model: CaptioningModel, folder: Path, *, half: bool = False)
             {name: _stored(tensor, half=half and _fits_half(name, tensor)) for name, tensor in weights.items()}
         ),
     }
-    write_model(folder, contents, kept=_kept(folder))
+    write_model(folder, contents)
 
 
 def load_checkpoint(folder: Path) -> CaptioningModel:
@@ -124,7 +124,7 @@ def store_search(folder: Path, search: SearchConfig) -> None:
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"The model in {folder} is damaged: {error}.") from error
     contents["config.json"] = json.dumps(description, indent=2).encode()
-    write_model(folder, contents, kept=_kept(folder))
+    write_model(folder, contents)
 
 
 def read_beside(folder: Path, name: str) -> bytes | None:
@@ -153,7 +153,7 @@ def write_beside(folder: Path, name: str, data: bytes) -> None:
     # What was there under this name is replaced, and may be damaged.
     others = {file: read_beside(folder, file) for file in _manifest(folder) if file != name}
     contents = {file: content for file, content in others.items() if content is not None}
-    write_model(folder, contents | {name: data}, kept=_kept(folder))
+    write_model(folder, contents | {name: data})
 
 
 def checkpoint_fingerprint(folder: Path) -> str:
@@ -196,10 +196,6 @@ def _description(model: CaptioningModel) -> dict[str, Any]:
         "vocabulary_fingerprint": model.vocabulary.fingerprint(),
         "encoder_fingerprint": model.encoder.fingerprint(),
     }
-
-
-def _kept(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).exists()}
 
 
 def _fits_half(name: str, tensor: torch.Tensor) -> bool:
@@ -295,11 +291,11 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
     return value
 
 
-def write_model(folder: Path, contents: dict[str, bytes], *, kept: dict[str, bytes] | None = None) -> None:
-    """Write a model to `folder`, its files and their manifest, whole or not at all; what is `kept` is in no manifest.
+def write_model(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write a model to `folder`, its files and their manifest, whole or not at all.
 
-    An older model that is there is replaced. Raises CheckpointError when the folder holds anything else, or cannot be
-    written.
+    An older model that is there is replaced, its card kept. Raises CheckpointError when the folder holds anything else,
+    or cannot be written.
     """
     if foreign := _foreign(folder):
         raise CheckpointError(
@@ -308,7 +304,8 @@ def write_model(folder: Path, contents: dict[str, bytes], *, kept: dict[str, byt
         )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     manifest = {"manifest.json": json.dumps(hashes, indent=2).encode()}
-    _replace_folder(folder, contents | manifest | (kept or {}))
+    kept = {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).exists()}
+    _replace_folder(folder, contents | manifest | kept)
 
 
 def _foreign(folder: Path) -> set[str]:
