@@ -156,19 +156,22 @@ def _rows(source: str, place: "Place", format_name: str | None, drawing: dict[st
     """The rows of the source; `drawing` are the options for drawings that the user gave."""
     from captioner.data import sources
     from captioner.data.formats.huggingface import hub_rows
+    from captioner.data.formats.place import Columns, Place
 
+    of_folders = {
+        "--format": format_name is not None,
+        "--images": place.images is not None,
+        "--encoding": place.encoding != Place(Path()).encoding,
+    }
+    of_tables = {"--image-column, --caption-column or --split-column": place.columns != Columns()}
     if source == "shapes":
-        if format_name is not None:
-            raise ConfigError("--format belongs to a folder, but the source is `shapes`: leave it out.")
+        _refuse(of_folders | of_tables | {"--resplit": place.resplit}, "a folder", source)
         chosen = SHAPES | drawing
         counts = {split: chosen[split] for split in sources.SPLITS}
         return sources.shapes_rows(counts, size=chosen["size"], seed=chosen["seed"])
-    if drawing:
-        options = ", ".join(f"--{name}" for name in drawing)
-        raise ConfigError(f"{options} must go with the source `shapes`, but it is {source}: leave it out.")
+    _refuse({f"--{name}": True for name in drawing}, "the source `shapes`", source)
     if source.startswith("hf:"):
-        if format_name is not None:
-            raise ConfigError(f"--format belongs to a folder, but the source is {source}: leave it out.")
+        _refuse(of_folders, "a folder", source)
         return hub_rows(source.removeprefix("hf:"), place.columns, resplit=place.resplit)
     if format_name is None:
         format_name = sources.recognise(place)
@@ -176,6 +179,12 @@ def _rows(source: str, place: "Place", format_name: str | None, drawing: dict[st
         besides = f" (it looks like {' and '.join(others)} too: --format decides)" if others else ""
         print(f"{source} is of the format {format_name}{besides}.")
     return sources.read_rows(place, format_name)
+
+
+def _refuse(given: dict[str, bool], belongs_to: str, source: str) -> None:
+    """Raise ConfigError when options were given that mean nothing for the source."""
+    if options := ", ".join(option for option, is_given in given.items() if is_given):
+        raise ConfigError(f"{options} must go with {belongs_to}, but the source is {source}: leave it out.")
 
 
 def _wanted(rows: "Rows", limit: int | None, *, resplit: bool) -> "Rows":

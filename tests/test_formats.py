@@ -269,6 +269,15 @@ def test_karpathys_restval_is_for_training_and_raw_sentences_go_before_words(tmp
 # Pictures with metadata
 
 
+def test_of_several_split_files_one_must_be_named(tmp_path):
+    pictures(tmp_path, "1.jpg")
+    for name, picture in (("dataset_coco.json", "gone.jpg"), ("dataset_flickr8k.json", "1.jpg")):
+        write_json(tmp_path / name, {"images": [{"filename": picture, "split": "train", "sentences": [{"raw": "A"}]}]})
+    with pytest.raises(DataError, match=r"holds dataset_coco.json and dataset_flickr8k.json: name the one"):
+        read(tmp_path)
+    assert captions(tmp_path / "dataset_flickr8k.json") == {"1.jpg": ("train", "A")}
+
+
 def test_metadata_name_their_pictures_by_file_name_before_all_else(tmp_path):
     pictures(tmp_path, "a.png")
     (tmp_path / "metadata.csv").write_text("image,file_name,text\n17,a.png,a dog\n")
@@ -474,6 +483,24 @@ def test_columns_of_other_names_can_be_told(tmp_path):
         read(tmp_path / "t.csv", image="bild", captions=("satz", "nirgends"))
 
 
+@pytest.mark.parametrize(
+    "head",
+    ["caption,caption,caption", "caption,caption_2,caption_10", "caption,caption.1,caption.2", "text1,text2,text9"],
+)
+def test_all_captions_of_a_row_are_read_whatever_their_columns_are_called(tmp_path, head):
+    pictures(tmp_path, "a.jpg")
+    (tmp_path / "t.csv").write_text(f"image,{head}\na.jpg,a dog,it runs,it is fast\n")
+    assert recognised(tmp_path) == "table"
+    assert captions(tmp_path) == {"a.jpg": (None, "a dog", "it runs", "it is fast")}
+
+
+def test_columns_cannot_be_named_where_there_are_none(tmp_path):
+    pictures(tmp_path, "a.jpg")
+    (tmp_path / "a.txt").write_text("a dog")
+    with pytest.raises(DataError, match="is read in the format sidecars: name none"):
+        read(tmp_path, captions=("blurb",))
+
+
 def test_one_name_in_two_folders_is_no_guess(tmp_path):
     pictures(tmp_path, "x/a.jpg", "y/a.jpg")
     (tmp_path / "t.csv").write_text("image,caption\na.jpg,a dog\ny\\a.jpg,a cat\n")
@@ -502,6 +529,19 @@ def test_parquet_holds_pictures_or_their_paths(tmp_path, kind):
     result = prepared(tmp_path, tmp_path)
     stored = result.collection["validation"].cast_column("image", datasets.Image(decode=False))
     assert [row["image"]["bytes"] for row in stored] == [jpeg(0), jpeg(1)]
+
+
+def test_a_picture_in_several_rows_with_its_bytes_has_the_captions_of_all(tmp_path):
+    rows = [(n, caption) for caption in ("a dog", "it runs", "a dog") for n in range(2)]
+    table = {
+        "image_id": [str(n) for n, _ in rows],
+        "image": [jpeg(n) for n, _ in rows],
+        "caption": [c for _, c in rows],
+    }
+    parquet.write_table(pa.table(table), tmp_path / "t.parquet")
+    result = prepared(tmp_path, tmp_path)
+    assert list(result.collection["train"]["captions"]) == [["a dog", "it runs"], ["a dog", "it runs"]]
+    assert result.report.dropped == ()
 
 
 def test_pictures_of_two_tables_of_one_name_are_told_apart(tmp_path):
@@ -545,6 +585,21 @@ def test_every_line_of_a_sidecar_is_a_caption(tmp_path):
     }
 
 
+def test_pictures_of_one_stem_have_the_sidecars_with_their_whole_names(tmp_path):
+    pictures(tmp_path, "dog.jpg", "dog.png")
+    (tmp_path / "dog.txt").write_text("of the jpeg")
+    (tmp_path / "dog.png.txt").write_text("of the png")
+    assert captions(tmp_path) == {"dog.jpg": (None, "of the jpeg"), "dog.png": (None, "of the png")}
+
+
+@pytest.mark.parametrize("names", [("I0.JPG", "I0.TXT"), ("café.jpg", "cafe\u0301.txt"), ("b.Png", "b.Png.Caption")])
+def test_a_sidecar_may_be_written_in_capitals_or_with_accents_of_their_own(tmp_path, names):
+    pictures(tmp_path, names[0])
+    (tmp_path / names[1]).write_text("a dog")
+    assert recognised(tmp_path) == "sidecars"
+    assert captions(tmp_path) == {names[0]: (None, "a dog")}
+
+
 # WebDataset
 
 
@@ -586,6 +641,14 @@ def test_members_of_one_name_are_a_picture_and_its_captions(tmp_path):
         "not text of the expected encoding": ["train-0000.tar/003.txt"],
         "malformed JSON": ["train-0000.tar/004.json"],
     }
+
+
+@pytest.mark.parametrize(("encoding", "told"), [("cp1252", "cp1252"), ("utf-16", "utf-8")])
+def test_texts_in_shards_are_read_in_the_encoding_they_have(tmp_path, encoding, told):
+    shard(tmp_path / "0.tar", {"1.jpg": jpeg(1), "1.txt": "ein Mädchen läuft".encode(encoding)})
+    assert captions(tmp_path, encoding=told) == {"0.tar/1": (None, "ein Mädchen läuft")}
+    with pytest.raises(DataError, match="such as utf-8 or cp1252, not 'klingon'"):
+        captions(tmp_path, encoding="klingon")
 
 
 def test_a_mask_beside_a_picture_is_not_taken_for_it(tmp_path):

@@ -157,6 +157,13 @@ def test_a_list_with_nul_bytes_may_hold_any_name(here: Path) -> None:
     assert [source.exists() for _, _, source in found if isinstance(source, Path)] == [True, True, True]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_a_list_that_windows_wrote_is_read(here: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    found = listed(f"{mark}café.jpg\r\nscan\r\n".encode(encoding))
+    assert [name for name, _, _ in found] == ["café.jpg", "scan"]
+
+
 @example([b"\xef\xbb\xbf.jpg", b".jpg"])
 @given(st.lists(st.binary(min_size=1, max_size=20).map(lambda name: name.replace(b"\0", b"") + b".jpg"), min_size=2))
 def test_whatever_bytes_names_have_a_list_of_them_comes_back(names: list[bytes]) -> None:

@@ -131,11 +131,16 @@ def test_a_run_that_is_killed_leaves_nothing_half_and_the_next_one_clears_up(tmp
     ("source", "options", "sentence"),
     [
         ("shapes", {"max_bad": 2}, "--max-bad must be a share between 0 and 1, not 2"),
-        ("shapes", {"format": "flickr8k"}, "--format belongs to a folder"),
+        ("shapes", {"format": "flickr8k"}, "--format must go with a folder, but the source is shapes"),
         (
             "folder",
             {"seed": 0, "train": 9},
-            "--seed, --train must go with the source `shapes`, but it is folder",
+            "--seed, --train must go with the source `shapes`, but the source is folder",
+        ),
+        (
+            "shapes",
+            {"images": Path("p"), "encoding": "cp1252", "caption_column": ["x"], "resplit": True},
+            "--images, --encoding, --image-column, --caption-column or --split-column, --resplit must go with a folder",
         ),
         ("folder", {}, "folder is not there"),
         ("shapes", {"size": 3}, "32 pixels or more"),
@@ -265,7 +270,7 @@ def test_the_hub_is_asked_for_what_is_called_hf(tmp_path, monkeypatch):
     )
     prepare("hf:user/name", out=tmp_path / "out", limit=3, keep_lookalikes=True)
     assert sum(map(len, collection.load_collection(tmp_path / "out").values())) == 3
-    with pytest.raises(ConfigError, match="--format belongs to a folder, but the source is hf:user/name"):
+    with pytest.raises(ConfigError, match="--format must go with a folder, but the source is hf:user/name"):
         prepare("hf:user/name", out=tmp_path / "other", format="table")
 
 

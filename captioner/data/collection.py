@@ -121,11 +121,15 @@ def _in_splits(seen: list[Seen], divide: Shares | None) -> tuple[list[Seen], lis
 
 
 def _in_order(seen: list[Seen], losses: list[Dropped]) -> list[Seen]:
-    """The pictures sorted by split and `image_id`, each id once."""
+    """The pictures sorted by split and `image_id`, each id once; one that comes again with the same picture has all captions."""
     ordered: dict[str, Seen] = {}
     for row in sorted(seen, key=lambda row: (SPLITS.index(row.split or "train"), row.image_id)):
         first = ordered.setdefault(row.image_id, row)
-        if first is not row:
+        if first is row:
+            continue
+        if (first.split, first.digest) == (row.split, row.digest):
+            ordered[row.image_id] = replace(first, captions=tuple(dict.fromkeys((*first.captions, *row.captions))))
+        else:
             reason = "named twice in one split" if first.split == row.split else "listed in two splits"
             losses.append(Dropped("picture", row.image_id, reason, f"{first.split} and {row.split}"))
     return list(ordered.values())

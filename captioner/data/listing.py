@@ -4,6 +4,7 @@
 of a record again. What the file system says comes first: a folder called `x.tar` is a folder.
 """
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -264,10 +265,15 @@ def _source_or_error(name: str) -> bytes | ImageError:
 def _paths(lines: Lines) -> Iterator[str]:
     """The paths on a list, one a line, or with a NUL after each if there is one in the first piece of the list.
 
-    A list of lines may begin with a byte order mark, as Windows' editors write it; between NULs every byte is a name's.
+    A list of lines may begin with a byte order mark, as Windows' editors write it, and be UTF-16, as PowerShell writes
+    it; between NULs every byte is a name's.
     """
     pieces = iter(lambda: lines.read1(_LONGEST_LINE), b"")
     first = next(pieces, b"")
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        texts = codecs.iterdecode(chain([first], pieces), "utf-16", errors="replace")
+        pieces = (text.encode() for text in texts)
+        first = next(pieces, b"")
     if b"\0" in first:
         entries = _split(chain([first], pieces), b"\0")
     else:

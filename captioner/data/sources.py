@@ -20,7 +20,7 @@ from captioner.data.formats import (
     tables,
     webdataset,
 )
-from captioner.data.formats.place import Format, Place
+from captioner.data.formats.place import Columns, Format, Place
 from captioner.data.rows import SPLITS, Row, Rows
 from captioner.data.shapes import draw
 from captioner.errors import DataError
@@ -71,11 +71,13 @@ def others(place: Place, name: str) -> list[str]:
 def read_rows(place: Place, format_name: str | None = None) -> Rows:
     """All rows of a collection, in the format named or else recognised.
 
-    Raises DataError when the format is unknown or the place lacks what the format needs.
+    Raises DataError when the format is unknown, has no columns though some are named, or needs what the place lacks.
     """
     name = recognise(place) if format_name is None else format_name
     if name not in FORMATS:
         raise DataError(f"A collection's format must be one of {', '.join(FORMATS)}, not {name!r}.")
+    if place.columns != Columns() and not FORMATS[name].has_columns:
+        raise DataError(f"Columns can be named in tables, but {place.path} is read in the format {name}: name none.")
     return FORMATS[name].rows(place)
 
 

@@ -22,8 +22,8 @@ CAPTION_NAMES = (
     *("comments", "comment", "alt_texts", "alt_text", "raw", "txt", "prompt"),
 )
 SPLIT_NAMES = ("split", "set", "partition", "subset")
-# caption_0, caption_1, ... each hold one of several captions.
-_NUMBERED = re.compile(r"(caption|text|sentence|description|comment)_?\d+")
+# caption_0, caption_1, ... each hold one of several captions; pandas writes caption.1 for a second column `caption`.
+_NUMBERED = re.compile(r"(caption|text|sentence|description|comment)[._]?(\d+)")
 # A list written into one cell; longer ones are nobody's captions.
 _LONGEST_LIST = 100_000
 
@@ -47,15 +47,24 @@ def find_columns(names: Iterable[str], told: Columns, where: str) -> Found:
         raise _without("the pictures", "--image-column", IMAGE_NAMES, by_name, where)
     captions = [by_name[_plain(name)] for name in told.captions if _plain(name) in by_name]
     if not told.captions:
-        one = _column(by_name, None, CAPTION_NAMES)
-        numbered = sorted(name for plain, name in by_name.items() if _NUMBERED.fullmatch(plain))
-        captions = numbered if one is None else [one]
+        captions = _caption_columns(by_name)
     if not captions or len(captions) < len(told.captions):
         raise _without("the captions", "--caption-column", CAPTION_NAMES, by_name, where)
     split = _column(by_name, told.split, SPLIT_NAMES)
     if split is None and told.split is not None:
         raise _without("the splits", "--split-column", SPLIT_NAMES, by_name, where)
     return Found(image, tuple(captions), split)
+
+
+def _caption_columns(by_name: Mapping[str, str]) -> list[str]:
+    """The column with the first of the usual names, and those of the same name with a number, or these alone."""
+    one = _column(by_name, None, CAPTION_NAMES)
+    numbered = sorted(
+        (int(match[2]), name)
+        for plain, name in by_name.items()
+        if (match := _NUMBERED.fullmatch(plain)) and (one is None or match[1] == _plain(one))
+    )
+    return [*([] if one is None else [one]), *(name for _, name in numbered)]
 
 
 def _without(what: str, option: str, usual: tuple[str, ...], by_name: Mapping[str, str], where: str) -> DataError:

@@ -77,4 +77,5 @@ FORMAT = Format(
     telltale="dataset_dict.json or dataset_info.json, which save_to_disk of datasets writes",
     recognises=lambda place: is_saved_dataset(str(place.path)),
     rows=rows,
+    has_columns=True,
 )

@@ -19,8 +19,13 @@ from captioner.errors import DataError
 
 def rows(place: Place) -> Rows:
     """Every picture of the split file."""
-    file = _file(place.path)
-    document = texts.json_document(file, place.encoding) if file is not None else None
+    files = _split_files(place.path)
+    if len(files) > 1:
+        raise DataError(
+            f"A karpathy collection is one JSON file and its pictures, but {place.path} holds "
+            f"{' and '.join(file.name for file in files)}: name the one that is meant."
+        )
+    document = texts.json_document(files[0], place.encoding) if files else None
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         raise DataError(
             f"A karpathy collection must hold one JSON file with a list images, such as dataset_coco.json, but "
@@ -58,9 +63,8 @@ def _sentences(value: Any) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _file(path: Path) -> Path | None:
-    files = [path] if path.is_file() else sorted(path.glob("*.json"))
-    return next((file for file in files if _is_split_file(file)), None)
+def _split_files(path: Path) -> list[Path]:
+    return [file for file in ([path] if path.is_file() else sorted(path.glob("*.json"))) if _is_split_file(file)]
 
 
 def _is_split_file(file: Path) -> bool:
@@ -75,6 +79,6 @@ def _is_split_file(file: Path) -> bool:
 FORMAT = Format(
     "karpathy",
     telltale="a JSON file with images that have sentences and a split, such as dataset_coco.json",
-    recognises=lambda place: (place.path.is_dir() or place.path.suffix == ".json") and _file(place.path) is not None,
+    recognises=lambda place: (place.path.is_dir() or place.path.suffix == ".json") and bool(_split_files(place.path)),
     rows=rows,
 )

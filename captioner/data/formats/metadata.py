@@ -49,4 +49,5 @@ FORMAT = Format(
     telltale="a file metadata.jsonl, metadata.csv or metadata.parquet beside the pictures",
     recognises=lambda place: bool(_metadata(place.path)),
     rows=rows,
+    has_columns=True,
 )

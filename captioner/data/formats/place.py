@@ -56,3 +56,5 @@ class Format(NamedTuple):
     """What it is known by, to be read after "is known by"."""
     recognises: Callable[[Place], bool]
     rows: Callable[[Place], Rows]
+    has_columns: bool = False
+    """Whether `Place.columns` means anything in it."""

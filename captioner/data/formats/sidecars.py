@@ -5,7 +5,7 @@ Every line of a sidecar is a caption. Pictures in `train/`, `validation/` or `te
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
 from pathlib import Path
 
 from captioner.data.formats import texts
@@ -19,13 +19,14 @@ _SUFFIXES = (".txt", ".caption")
 def rows(place: Place) -> Rows:
     """Every picture that has a sidecar; text files that no picture goes with are told."""
     pictures = Pictures(place.picture_root)
-    used, sidecars = set(), set()
+    sidecars = _Sidecars()
+    used, read = set(), set()
     for relative in pictures:
-        sidecar = _sidecar(pictures[relative])
+        sidecar = sidecars.of(pictures[relative])
         if sidecar is None:
             continue
         used.add(relative)
-        sidecars.add(sidecar)
+        read.add(sidecar)
         captions = []
         for number, line in enumerate(texts.lines(sidecar, place.encoding), start=1):
             if texts.undecodable(line):
@@ -34,27 +35,43 @@ def rows(place: Place) -> Rows:
                 captions.append(line)
         yield Row(split_of_path(relative), relative, pictures[relative], tuple(captions))
     yield from pictures.unused(used)
-    for file in sorted(file for suffix in _SUFFIXES for file in pictures.root.rglob(f"*{suffix}")):
+    for file in sorted(file for file in pictures.root.rglob("*") if file.suffix.lower() in _SUFFIXES):
         below = file.relative_to(pictures.root)
-        if sidecars and file not in sidecars and not any(part.startswith(".") for part in below.parts):
+        if read and file not in read and not any(part.startswith(".") for part in below.parts):
             yield Dropped("picture", below.as_posix(), "text file without a picture", fault=False)
 
 
-def _sidecar(picture: Path) -> Path | None:
-    return next((file for file in _names(picture) if file.is_file()), None)
+class _Sidecars:
+    """The text files that lie beside pictures; each folder is looked into once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, Path]] = {}
+
+    def of(self, picture: Path) -> Path | None:
+        """The sidecar of a picture: one that has its whole name goes before one that another may share."""
+        if picture.parent not in self._folders:
+            self._folders[picture.parent] = _text_files(picture.parent)
+        here = self._folders[picture.parent]
+        names = (_key(name + suffix) for name in (picture.name, picture.stem) for suffix in _SUFFIXES)
+        return next((here[name] for name in names if name in here), None)
 
 
-def _names(picture: Path) -> Iterator[Path]:
-    for suffix in _SUFFIXES:
-        yield picture.with_suffix(suffix)
-        yield picture.with_name(picture.name + suffix)
+def _text_files(folder: Path) -> dict[str, Path]:
+    """The text files of a folder by their names as they are compared."""
+    found = (file for file in sorted(folder.iterdir(), reverse=True) if file.suffix.lower() in _SUFFIXES)
+    return {_key(file.stem + file.suffix.lower()): file for file in found if file.is_file()}
+
+
+def _key(name: str) -> str:
+    """Systems differ in whether an accent is a letter's part, programs in whether a suffix is written in capitals."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _recognises(place: Place) -> bool:
     if not place.path.is_dir():
         return False
-    pictures = Pictures(place.path)
-    return any(_sidecar(pictures[relative]) for relative in pictures)
+    pictures, sidecars = Pictures(place.path), _Sidecars()
+    return any(sidecars.of(pictures[relative]) for relative in pictures)
 
 
 FORMAT = Format(

@@ -231,4 +231,5 @@ FORMAT = Format(
     "one such as caption",
     recognises=lambda place: bool(_tables(place)) if place.path.is_dir() else _is_table(place.path),
     rows=rows,
+    has_columns=True,
 )

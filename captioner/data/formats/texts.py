@@ -10,6 +10,7 @@ import codecs
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,6 +33,18 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_LINES = 20
 
 
+def _encoding(start: bytes, told: str, name: str) -> str:
+    """That of a text that begins so: its mark's, or else what is told. Raises DataError if nobody knows that."""
+    encoding = next((marked for mark, marked in _MARKS.items() if start.startswith(mark)), told)
+    try:
+        " ".encode(encoding)  # which raises for codecs that encode no text, too
+    except LookupError as error:
+        raise DataError(
+            f"The encoding of {name} must be one that Python knows, such as utf-8 or cp1252, not {encoding!r}."
+        ) from error
+    return encoding
+
+
 def undecodable(text: str) -> bool:
     """Whether letters of the text could not be decoded."""
     return _LONE_SURROGATE.search(text) is not None
@@ -40,16 +53,15 @@ def undecodable(text: str) -> bool:
 def opened(file: Path, encoding: str, newline: str) -> TextIO:
     """The file as text, its byte order mark believed and taken off. Raises DataError for an unknown encoding."""
     with file.open("rb") as raw:
-        start = raw.read(4)
-    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), encoding)
-    try:
-        # Only codecs that leave ASCII bytes alone can keep what does not decode; others put U+FFFD.
-        errors = "surrogateescape" if codecs.lookup(encoding).name.startswith("utf-8") else "replace"
-        return file.open(encoding=encoding, errors=errors, newline=newline)
-    except LookupError as error:
-        raise DataError(
-            f"The encoding of {file.name} must be one that Python knows, such as utf-8 or cp1252, not {encoding!r}."
-        ) from error
+        encoding = _encoding(raw.read(4), encoding, file.name)
+    # Only codecs that leave ASCII bytes alone can keep what does not decode; others put U+FFFD.
+    errors = "surrogateescape" if codecs.lookup(encoding).name.startswith("utf-8") else "replace"
+    return file.open(encoding=encoding, errors=errors, newline=newline)
+
+
+def decoded(content: bytes, encoding: str, name: str) -> str:
+    """The text of a file called `name`, likewise. Raises UnicodeDecodeError where it is in another encoding."""
+    return content.decode(_encoding(content[:4], encoding, name))
 
 
 def lines(file: Path, encoding: str = "utf-8") -> Iterator[str]:
@@ -88,7 +100,7 @@ def header(file: Path, encoding: str = "utf-8") -> list[str]:
     """The column names of a table of separated values; empty for an empty file."""
     with opened(file, encoding, newline="") as text:
         _, names = next(_records(text, _separator(text, file)), ("", None))
-        return names or []
+        return _numbered(names or [])
 
 
 def records(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[str, Any]] | Dropped]:
@@ -103,6 +115,7 @@ def records(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[str
         names = next(found, ("", None))[1]
         if names is None:
             return
+        names = _numbered(names)
         for place, fields in found:
             if fields is None or len(fields) < len(names):
                 yield Dropped("caption", f"{file.name}, {place}", MALFORMED)
@@ -110,6 +123,16 @@ def records(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[str
                 last = f"{separator} ".join(fields[len(names) - 1 :])
                 whole = (*fields[: len(names) - 1], last)
                 yield f"{file.name}, {place}", dict(zip(names, whole, strict=True))
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The names of columns, told apart as pandas does it: `caption`, `caption.1`, ..."""
+    times = Counter[str]()
+    told = []
+    for name in names:
+        told.append(f"{name}.{times[name]}" if times[name] else name)
+        times[name] += 1
+    return told
 
 
 def _separator(text: TextIO, file: Path) -> str:

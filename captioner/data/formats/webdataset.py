@@ -12,7 +12,7 @@ from pathlib import Path
 from captioner.data.archives import Sample, tar_samples
 from captioner.data.formats.cells import captions_in
 from captioner.data.formats.place import Format, Place
-from captioner.data.formats.texts import NOT_DECODED
+from captioner.data.formats.texts import NOT_DECODED, decoded
 from captioner.data.images import IMAGE_SUFFIXES
 from captioner.data.rows import Dropped, Row, Rows, split_named
 from captioner.errors import DataError, ImageError
@@ -26,18 +26,19 @@ def rows(place: Place) -> Rows:
     shards = _shards(place.path)
     if not shards:
         raise DataError(f"A webdataset collection must hold tar files, but {place.path} holds none: check the path.")
+    decoded(b"", place.encoding, place.path.name)  # an encoding that nobody knows is no shard's fault
     for shard in shards:
         below = shard.relative_to(place.folder).as_posix()
         words = re.findall(r"[a-z]+", below.lower())
         split = next(filter(None, map(split_named, words)), None)
         try:
             for sample in tar_samples(shard):
-                yield from _rows_of(sample, below, split)
+                yield from _rows_of(sample, below, split, place.encoding)
         except DataError as error:
             yield Dropped("picture", below, "shard damaged", str(error))
 
 
-def _rows_of(sample: Sample, shard: str, split: str | None) -> Rows:
+def _rows_of(sample: Sample, shard: str, split: str | None, encoding: str) -> Rows:
     name = f"{shard}/{sample.key}"
     picture = _picture(sample)
     if picture is None:
@@ -53,10 +54,8 @@ def _rows_of(sample: Sample, shard: str, split: str | None) -> Rows:
         if not isinstance(text, bytes) or captions:
             continue
         try:
-            decoded = text.decode("utf-8-sig")
-            captions += (
-                captions_in(json.loads(decoded)) if suffix == "json" else filter(str.strip, decoded.splitlines())
-            )
+            told = decoded(text, encoding, f"{name}.{suffix}")
+            captions += captions_in(json.loads(told)) if suffix == "json" else filter(str.strip, told.splitlines())
         except UnicodeDecodeError:
             yield Dropped("caption", f"{name}.{suffix}", NOT_DECODED)
         except (ValueError, RecursionError):
