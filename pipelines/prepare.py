@@ -36,6 +36,11 @@ FORMATS_HELP = (
 
 # What is told about a collection and is no part of it.
 _ABOUT = ("report.json", "preview.html")
+# What else may lie in its folder, besides its splits.
+_OF_A_COLLECTION = ("dataset_dict.json", "features", ".DS_Store")
+
+# Where the old collection is while the new one is put in its place.
+_REPLACED = "replaced"
 
 _SHAPES_ONLY = "For drawings"
 _TABLES_ONLY = "For tables"
@@ -121,6 +126,8 @@ def prepare(
     # this folder behind, and the next one clears it away.
     working = out.with_name(f".{out.name}.preparing")
     try:
+        if not out.exists() and (working / _REPLACED).exists():
+            (working / _REPLACED).rename(out)  # a run was killed just before it put the new one there
         shutil.rmtree(working, ignore_errors=True)
         working.mkdir(parents=True)
         with progress_bar() as progress:
@@ -204,13 +211,16 @@ def _wanted(rows: "Rows", limit: int | None, *, resplit: bool) -> "Rows":
 
 def _refuse_foreign(out: Path) -> None:
     """Raise DataError when writing `out` would destroy anything but an earlier prepared collection."""
+    from captioner.data.rows import SPLITS
+
     if out.exists() and not out.is_dir():
         raise DataError(f"--out must be a folder, but {out} is a file: choose another name.")
-    ours = all((out / name).is_file() for name in ("dataset_dict.json", "report.json"))
-    if out.is_dir() and any(out.iterdir()) and not ours:
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    ours = {*SPLITS, *_ABOUT, *_OF_A_COLLECTION} if {"dataset_dict.json", "report.json"} <= held else set()
+    if foreign := held - ours:
         raise DataError(
-            f"--out must be a new or empty folder or a prepared collection, but {out} holds other things: "
-            "choose another name."
+            f"--out must be a new or empty folder or a prepared collection, but {out} holds other things "
+            f"({min(foreign)}): choose another name."
         )
 
 
@@ -233,7 +243,7 @@ def _write(prepared: "Prepared", working: Path, out: Path, *, preview: bool) -> 
         return
     changed = out.is_dir() and any(out.iterdir())
     if out.exists():
-        out.rename(working / "replaced")
+        out.rename(working / _REPLACED)
     fresh.rename(out)
     print(f"Written to {out}{', in place of another that was there' if changed else ''}.")
 

@@ -79,9 +79,29 @@ def test_the_table_tells_what_was_dropped_and_too_much_is_an_error(tmp_path, cap
 @pytest.mark.parametrize("other", ["notes.txt", "dataset_dict.json"])
 def test_a_folder_with_other_things_is_left_alone(tmp_path, other):
     (tmp_path / other).write_text("precious")
-    with pytest.raises(DataError, match="holds other things: choose another name"):
+    with pytest.raises(DataError, match=rf"holds other things \({other}\): choose another name"):
         prepare("shapes", out=tmp_path, **FEW)
     assert contents(tmp_path) == {other: b"precious"}
+
+
+def test_a_collection_that_other_things_were_put_into_is_left_alone(tmp_path):
+    prepare("shapes", out=tmp_path / "out", **FEW)
+    (tmp_path / "out" / "runs").mkdir()
+    before = contents(tmp_path / "out")
+    with pytest.raises(DataError, match=r"holds other things \(runs\)"):
+        prepare("shapes", out=tmp_path / "out", **FEW, seed=1)
+    assert contents(tmp_path / "out") == before
+
+
+def test_an_old_collection_that_a_killed_run_had_moved_away_is_put_back(tmp_path):
+    out, working = tmp_path / "out", tmp_path / ".out.preparing"
+    prepare("shapes", out=out, **FEW)
+    before = contents(out)
+    working.mkdir()
+    out.rename(working / "replaced")
+    with pytest.raises(DataError, match="nothing was left"):
+        prepare("shapes", out=out, train=0, validation=0, test=0)
+    assert contents(out) == before
 
 
 def test_a_file_in_the_way_is_left_alone_and_an_empty_folder_is_taken(tmp_path):

@@ -121,7 +121,7 @@ def _in_splits(seen: list[Seen], divide: Shares | None) -> tuple[list[Seen], lis
 
 
 def _in_order(seen: list[Seen], losses: list[Dropped]) -> list[Seen]:
-    """The pictures sorted by split and `image_id`, each id once; one that comes again with the same picture has all captions."""
+    """The pictures sorted by split and `image_id`, each id once, with the captions of all its rows."""
     ordered: dict[str, Seen] = {}
     for row in sorted(seen, key=lambda row: (SPLITS.index(row.split or "train"), row.image_id)):
         first = ordered.setdefault(row.image_id, row)
