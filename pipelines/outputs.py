@@ -53,7 +53,9 @@ class Output:
 
     def check_apart(self, named: Sequence[str]) -> None:
         """Raise ConfigError if pictures would be written into a folder that pictures are read from."""
-        if self.out is None or self.format not in ("imagefolder", "webdataset"):
+        from captioner.inference.formats import FOLDER_FORMATS
+
+        if self.out is None or self.format not in FOLDER_FORMATS:
             return
         for name in named:
             if os.path.isdir(name) and lies_in(self.out, name):
@@ -141,7 +143,7 @@ class Printed:
         """Nothing is."""
         return False
 
-    def write(self, batch: "Sequence[Captioned]") -> None:
+    def write(self, batch: "Sequence[Captioned]") -> "Sequence[Captioned]":
         """Print `path: caption` for each that has one."""
         from captioner.text.alt_text import lint_alt_text
 
@@ -152,6 +154,7 @@ class Printed:
             _print(f"{path}: {self._line(caption, path)}")
             for finding in lint_alt_text(caption.text or "") if self._alt_text else ():
                 print(f"captioner: {path} as alt text: {finding}", file=sys.stderr)
+        return batch
 
     def finish(self) -> int:
         """Nothing is left to do."""

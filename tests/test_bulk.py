@@ -24,8 +24,9 @@ class Memory:
     def done(self, item: Item) -> bool:
         return item.name in self._done
 
-    def write(self, batch: Sequence[Captioned]) -> None:
+    def write(self, batch: Sequence[Captioned]) -> Sequence[Captioned]:
         self.answers += batch
+        return batch
 
 
 def run(count: int, **options) -> list[Captioned]:

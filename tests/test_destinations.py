@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 
 from captioner.data.listing import Item
 from captioner.errors import DataError
-from captioner.inference.bulk import caption_all
+from captioner.inference.bulk import Captioned, caption_all
+from captioner.inference.caption import Candidate, Caption
 from captioner.inference.destinations import BesidePictures, OneFile
+from captioner.inference.formats import FOLDER_FORMATS
 from captioner.inference.records import RecordStyle, read_records
 from captioner.inference.sidecars import Sidecars
 from tests.faults import Kind, every_fault
@@ -145,6 +148,47 @@ def test_a_table_whose_journal_is_not_there_is_not_replaced(tmp_path: Path, alre
         OneFile(table, "csv", RecordStyle(ORIGIN), already_there=already_there)
     assert [path.name for path in tmp_path.iterdir()] == ["captions.csv"]
     OneFile(table, "csv", RecordStyle(ORIGIN), already_there="overwrite").close()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_what_is_no_file_is_not_replaced_and_nothing_is_captioned_for_it(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "captions").mkdir()
+    with pytest.raises(DataError, match=r"but .*captions is a folder, a pipe or a device"):
+        OneFile(tmp_path / "captions", kind, RecordStyle(ORIGIN), already_there="overwrite")
+    assert [path.name for path in tmp_path.iterdir()] == ["captions"]
+
+
+@pytest.mark.parametrize("kind", FOLDER_FORMATS)
+def test_a_folder_of_other_things_is_refused_before_anything_is_captioned(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(DataError, match="other things; choose another --out"):
+        OneFile(tmp_path, kind, RecordStyle(ORIGIN), already_there="fail")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_link_stays_a_link_to_what_is_written(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"captions.{kind}").symlink_to(tmp_path / "elsewhere" / "c")
+    caption(tmp_path, kind)
+    assert (tmp_path / f"captions.{kind}").is_symlink()
+    assert (tmp_path / "elsewhere" / "c").stat().st_size > 0
+
+
+def test_a_sidecar_that_cannot_be_is_the_error_of_its_picture_alone(tmp_path: Path) -> None:
+    good = next(items(1))
+    inside = Item("s.tar/a.jpg", PurePosixPath("a.jpg"), b"bytes")
+    long = Item("x" * 252 + ".jpg", PurePosixPath("x.jpg"), Path("x.jpg"))
+    sidecars = BesidePictures(Sidecars(None), RecordStyle(ORIGIN))
+    said = Caption((Candidate("A dog.", -1.0, ("a", "dog")),))
+    batch = [Captioned(replace(item, name=str(tmp_path / item.name)), said, None) for item in (inside, long, good)]
+    (tmp_path / good.name).parent.mkdir()
+    assert not any(sidecars.done(captioned.item) for captioned in batch)
+    answers = [answer.caption for answer in sidecars.write(batch)]
+    assert [answer.error_kind for answer in answers] == ["not written", "not written", None]
+    assert "give a folder for the sidecars" in str(answers[0].error)
+    assert "File name too long" in str(answers[1].error)
+    assert (tmp_path / good.name).with_suffix(".txt").read_text() == "A dog.\n"
 
 
 def test_how_many_have_no_caption_is_known_when_going_on(tmp_path: Path) -> None:

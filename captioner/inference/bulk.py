@@ -64,8 +64,11 @@ class Destination(Protocol):
         """Whether this picture needs no answer any more. Asked once for each, in order."""
         ...
 
-    def write(self, batch: Sequence[Captioned]) -> None:
-        """Put answers where they belong; when this returns they are on the disk. Raises DataError."""
+    def write(self, batch: Sequence[Captioned]) -> Sequence[Captioned]:
+        """Put answers where they belong; when this returns they are on the disk. Raises DataError.
+
+        Gives them back, with an error for those that could not be put there.
+        """
         ...
 
 
@@ -130,9 +133,9 @@ def caption_all(
     with contextlib.closing(answers):
         for batch in answers:
             began = time.perf_counter()
-            destination.write(batch)
+            written = destination.write(batch)
             stages.write += time.perf_counter() - began
-            yield batch
+            yield written
 
 
 def caption_items(

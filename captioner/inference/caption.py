@@ -9,7 +9,7 @@ from captioner.errors import ImageErrorKind
 
 Level = Literal["low", "medium", "high"]
 
-ErrorKind = ImageErrorKind | Literal["no caption"]
+ErrorKind = ImageErrorKind | Literal["no caption", "not written"]
 
 LOW, HIGH = 0.2, 0.5
 """Below one in five a caption's confidence is low; from one in two on, when it is as likely as not to be as good as

@@ -119,6 +119,7 @@ class Captioner:
         if only.error_kind == "no caption":
             raise ConfigError(NO_CAPTION)
         if only.error is not None:
+            assert only.error_kind != "not written", "nothing is written here"
             raise ImageError(only.error, kind=only.error_kind or "damaged")
         return only
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +12,11 @@ from captioner.data.images import printable
 from captioner.data.listing import Item
 from captioner.errors import DataError
 from captioner.inference.bulk import Captioned
-from captioner.inference.formats import FORMATS, JOURNAL
+from captioner.inference.caption import Caption
+from captioner.inference.formats import FOLDER_FORMATS, FORMATS, JOURNAL
+from captioner.inference.formats.pictures import own_folder
 from captioner.inference.records import Journal, Record, RecordStyle, key_of, read_records
-from captioner.inference.sidecars import Sidecars
+from captioner.inference.sidecars import SidecarError, Sidecars
 
 
 def journal_path(out: Path, format_name: str) -> Path:
@@ -37,8 +41,16 @@ class OneFile:
         *,
         already_there: Literal["fail", "skip", "overwrite", "append"],
     ) -> None:
-        """Raises DataError as `Journal` does, and when the file to render is there without the journal it came from."""
-        self._out = out
+        """Raises DataError as `Journal` does, when what stands at `out` is no file (or no folder of such captions) that
+        could be replaced, and when the file to render is there without the journal it came from."""
+        if format_name in FOLDER_FORMATS:
+            own_folder(out, format_name)
+        elif out.exists() and not out.is_file():
+            raise DataError(
+                f"--out must be a file, new or one that can be replaced, but {out} is a folder, a pipe or a device; "
+                "choose another --out."
+            )
+        self._out = Path(os.path.realpath(out))  # a link stays one
         self._render = None if format_name == JOURNAL else FORMATS[format_name]
         self._style = style
         journal = journal_path(out, format_name)
@@ -58,9 +70,10 @@ class OneFile:
         """Whether the journal holds this picture already."""
         return self._journal.done.take(item.name)
 
-    def write(self, batch: Sequence[Captioned]) -> None:
+    def write(self, batch: Sequence[Captioned]) -> Sequence[Captioned]:
         """Append their records to the journal. Raises DataError."""
         self._journal.append([self._style.record(captioned) for captioned in batch])
+        return batch
 
     def append(self, records: Iterable[Record]) -> None:
         """Append records made elsewhere, but for those that the journal held when it was opened. Raises DataError."""
@@ -92,8 +105,12 @@ class BesidePictures:
 
         Raises DataError where none may be there, or where it would be another picture's, too.
         """
-        self._claim(item)
-        if self._sidecars.on_existing not in ("skip", "fail") or not self._sidecars.exists(item):
+        try:
+            self._claim(item)
+            there = self._sidecars.exists(item)
+        except SidecarError:  # which its answer will say
+            return False
+        if self._sidecars.on_existing not in ("skip", "fail") or not there:
             return False
         if self._sidecars.on_existing == "fail":
             raise DataError(
@@ -113,12 +130,21 @@ class BesidePictures:
                 f"{printable(item.name)} and of another; caption what lies in different places into different folders."
             )
 
-    def write(self, batch: Sequence[Captioned]) -> None:
-        """Write the sidecars of those that have a caption. Raises DataError."""
-        for captioned in batch:
-            caption = self._style.record(captioned)["caption"]
+    def write(self, batch: Sequence[Captioned]) -> Sequence[Captioned]:
+        """Write the sidecars of those that have a caption; where one cannot be, that is its picture's error.
+
+        Raises DataError when none can be written.
+        """
+        return [self._written(captioned) for captioned in batch]
+
+    def _written(self, captioned: Captioned) -> Captioned:
+        caption = self._style.record(captioned)["caption"]
+        try:
             if caption is not None:
                 self._sidecars.write(captioned.item, caption)
+        except SidecarError as error:
+            return replace(captioned, caption=Caption(error=str(error), error_kind="not written"))
+        return captioned
 
     def finish(self) -> int:
         """Nothing is left to do, and nothing left out."""

@@ -7,6 +7,7 @@ share a sidecar, in whatever order and however often they are captioned.
 """
 
 import codecs
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -31,11 +32,21 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+# What the operating system says of one name or one folder, and not of the disk.
+_OF_ONE_PLACE: Final = (
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+    *(errno.EILSEQ, errno.EINVAL),
+)
+
 _SPELLINGS: Final = tuple(
     spelling
     for suffix in sorted(IMAGE_SUFFIXES)
     for spelling in (suffix, suffix.upper(), f".{suffix[1:].capitalize()}")
 )
+
+
+class SidecarError(DataError):
+    """One picture cannot have its sidecar; others can."""
 
 
 class Sidecars:
@@ -56,10 +67,10 @@ class Sidecars:
         self.on_existing = on_existing
 
     def path_for(self, item: Item) -> Path:
-        """The sidecar of a picture. Raises DataError for one inside an archive or table when no folder was given."""
+        """The sidecar of a picture. Raises SidecarError for one inside an archive or table when no folder was given."""
         if isinstance(item.source, bytes):
             if self.folder is None:
-                raise DataError(
+                raise SidecarError(
                     f"{printable(item.name)} is no file that a sidecar could stand beside; "
                     "give a folder for the sidecars."
                 )
@@ -77,7 +88,8 @@ class Sidecars:
         """Write a caption into its sidecar, whole or not at all; whether that changed anything.
 
         A sidecar that is a link becomes a file: what the link points to stays as it is. Raises DataError when it
-        cannot be written, or is there already and `on_existing` is "fail".
+        cannot be written, SidecarError if that is for what it is called or where it lies; or when it is there already
+        and `on_existing` is "fail".
         """
         path = self.path_for(item)
         there = os.path.lexists(path)
@@ -91,9 +103,14 @@ class Sidecars:
         new = _with_lines(old, text, first=self.on_existing == "prepend")
         if new == old:
             return False
-        with told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, new)
+        try:
+            with told(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, new)
+        except DataError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_ONE_PLACE:
+                raise SidecarError(str(error)) from error
+            raise
         return True
 
 
@@ -123,7 +140,7 @@ def _is_another(other: str, picture: Path) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """What a sidecar holds. Raises DataError if it is no regular file: a pipe would keep us waiting for ever."""
+    """What a sidecar holds. Raises SidecarError if it is no regular file: a pipe would keep us waiting for ever."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         with os.fdopen(handle, "rb") as file:
@@ -132,10 +149,10 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:  # a link to nothing
         return b""
     except OSError as error:
-        raise DataError(
+        raise SidecarError(
             f"{printable(path)} must be a text file to add a caption to it, but it cannot be read ({error.strerror})."
         ) from error
-    raise DataError(
+    raise SidecarError(
         f"{printable(path)} must be a text file to add a caption to it, but it is a folder, pipe or device."
     )
 

@@ -24,6 +24,9 @@ FORMATS: Final[dict[str, Callable[[Records, Path], int]]] = {
 """Name -> what renders it. A renderer reads the records as often as it needs to and returns how many pictures that have
 a caption it had to leave out, because their files are gone or have changed since they were captioned."""
 
+FOLDER_FORMATS: Final = ("imagefolder", "webdataset")
+"""Those that are folders; the others are files."""
+
 _SUFFIXES: Final = {".jsonl": JOURNAL, ".csv": "csv", ".parquet": "parquet", ".json": "coco"}
 
 
