@@ -106,6 +106,7 @@ def learn(
         raise TrainingError(f"There is a run in {out} already; go on with --resume, or choose another --out.")
     collection = load_to_learn(data)
     captions = list(collection["train"]["captions"])
+    config = _short_enough(config, captions, console)
     model = new_model(config, captions) if old is None else warm_start(old, config, captions)
     model.to(choose_device(device))
     encoder, last_blocks = split_encoder(model.encoder, config.training.tuned_blocks)
@@ -121,6 +122,20 @@ def learn(
             tell(event)
             if processes.first and isinstance(event, Evaluated):
                 follow_run(out, examples)
+
+
+def _short_enough(config: "Config", captions: list[list[str]], console: "Console") -> "Config":
+    """The recipe, its search free to say captions as short as people's, but for their shortest twentieth."""
+    from dataclasses import replace
+
+    from captioner.text.vocabulary import normalise
+
+    lengths = sorted(len(normalise(caption, config.vocabulary.units)) for row in captions for caption in row)
+    shortest = lengths[len(lengths) // 20]
+    if shortest >= config.search.min_length:
+        return config
+    console.print(f"Captions of {shortest} words are usual here: search.min_length is {shortest}.")
+    return replace(config, search=replace(config.search, min_length=shortest))
 
 
 def new_model(config: "Config", captions: list[list[str]]) -> "CaptioningModel":

@@ -42,14 +42,21 @@ def test_every_weight_is_the_mean_and_what_came_stays_as_it_was() -> None:
 
 def test_an_encoder_that_all_share_stays_the_packages_own(tmp_path: Path) -> None:
     model = tiny_model()
-    folders = [tmp_path / "a", tmp_path / "b"]
-    for folder, by in zip(folders, (0.0, 1.0), strict=True):
+    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    for folder, by in zip(folders, (0.0, 0.5, 1.0), strict=True):
         save_checkpoint(moved(model, by, encoder=False), folder)
     average([*map(str, folders)], tmp_path / "mean")
     averaged = load_checkpoint(tmp_path / "mean")
     assert averaged.config == model.config
     assert averaged.encoder.fingerprint() == model.encoder.fingerprint()
     torch.testing.assert_close(averaged.decoder.output_bias, model.decoder.output_bias + 0.5)
+
+
+def test_models_that_were_made_ready_for_captioning_have_no_mean() -> None:
+    ready = tiny_model()
+    ready.decoder.fold()
+    with pytest.raises(ConfigError, match="must be as they were stored"):
+        average_models([tiny_model(), ready])
 
 
 def test_models_whose_weights_mean_other_things_are_refused() -> None:

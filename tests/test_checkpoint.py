@@ -114,6 +114,27 @@ def test_another_vocabulary_of_the_same_length_is_refused(folder: Path) -> None:
         load_checkpoint(folder)
 
 
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [("decoder", "hidden_size", 10**9), ("decoder", "hidden_size", 2**64), ("preprocessing", "size", "a")],
+)
+def test_settings_that_no_network_can_have_are_refused(folder: Path, part: str, setting: str, value: object) -> None:
+    description = json.loads((folder / "config.json").read_text())
+    (description if part == "preprocessing" else description["config"])[part][setting] = value
+    (folder / "config.json").write_text(json.dumps(description))
+    sign_again(folder)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("words", ['[["dog", Infinity]]', '[["\\ud800", 1]]', "[" * 100_000])
+def test_words_that_are_none_are_refused(folder: Path, words: str) -> None:
+    (folder / "vocabulary.json").write_text(f'{{"words": {words}}}')
+    sign_again(folder)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+
+
 def test_weights_of_another_architecture_are_refused(folder: Path) -> None:
     description = json.loads((folder / "config.json").read_text())
     description["config"]["decoder"]["sentinel"] = False

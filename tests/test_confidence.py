@@ -15,6 +15,7 @@ from captioner.pipelines.caption import caption as caption_command
 from PIL import Image
 
 import captioner.pretrained
+from captioner.config import SearchConfig
 from captioner.data.collection import build
 from captioner.data.nonphotographs import KINDS
 from captioner.data.samples import sample_pictures
@@ -377,6 +378,25 @@ def test_confidence_of_a_model_that_has_none_is_one_sentence(model_folder: Path,
 def test_too_few_pictures_are_one_sentence() -> None:
     with pytest.raises(DataError, match="20 pictures or more, but 3 came"):
         calibrate(Captioner(tiny_model()), [], [["a dog", "a cat"]] * 3)
+
+
+@pytest.mark.parametrize(
+    ("search", "says", "sentence"),
+    [
+        (SearchConfig(min_length=30, max_length=30, no_repeat_ngram=1), None, "none that obeys its rules"),
+        (SearchConfig(min_length=1, max_length=4, no_repeat_ngram=0), "the", "the model says function words alone"),
+    ],
+)
+def test_captions_that_tell_nothing_cannot_be_calibrated(search: SearchConfig, says: str | None, sentence: str) -> None:
+    model = tiny_model()
+    if says is not None:
+        with torch.no_grad():
+            model.decoder.output_bias[model.vocabulary.words.index(says)] = 100.0
+    model.config = replace(model.config, search=search)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+    with pytest.raises(DataError, match=sentence):
+        calibrate(Captioner(model), pictures, [["a dog runs", "a cat sits"]] * 20, drawings=48)
 
 
 # The shipped model

@@ -89,6 +89,14 @@ def test_a_forbidden_word_is_not_said_however_likely() -> None:
     assert best.words == (B, B, B)
 
 
+def test_hundreds_of_phrases_can_be_forbidden_and_thousands_are_a_sentence() -> None:
+    phrases = tuple((2 * number + 4, 2 * number + 5) for number in range(3000))
+    limits = Constraints(end=END, max_length=20, forbidden=phrases[:600])
+    assert limits.automaton() is not None
+    with pytest.raises(ConfigError, match="0 required ones and 3000 forbidden ones came"):
+        replace(limits, forbidden=phrases).automaton()
+
+
 def test_a_forbidden_phrase_leaves_its_words_free() -> None:
     limits = Constraints(end=END, min_length=3, max_length=3, forbidden=((A, A),))
     [[best, *_]] = search(ALWAYS, limits)

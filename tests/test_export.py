@@ -13,6 +13,7 @@ import torch
 from captioner.config import SearchConfig
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.inference.captioner import Captioner
+from captioner.inference.faithfulness import attention_faithfulness
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import load_checkpoint, read_beside, write_beside
 from captioner.model.decoder import build_decoder
@@ -168,6 +169,18 @@ def test_a_folder_with_other_things_is_left_alone(small: CaptioningModel, tmp_pa
     with pytest.raises(CheckpointError, match="exported to a new folder"):
         export(small, tmp_path, beside={})
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_whether_the_attention_of_an_exported_model_tells_the_truth_can_be_measured(
+    exported: Path, small: CaptioningModel
+) -> None:
+    rng = np.random.default_rng(0)
+    pictures = list(rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8))
+    ours, theirs = (
+        attention_faithfulness(captioner, pictures, regions_deleted=1, draws=2)
+        for captioner in (Captioner.from_pretrained(exported, device="cpu"), Captioner(small))
+    )
+    assert ours.attended_fall.mean == pytest.approx(theirs.attended_fall.mean, abs=1e-3)
 
 
 def test_exporting_again_replaces_the_model_and_keeps_its_card(small: CaptioningModel, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_fewer_words_than_the_stored_minimum_can_be_asked_for(
         ({"seed": 2, "beam_width": 2}, r"\(--seed\) or searched for \(--beam-width\)"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"top_p": float("nan")}, "top_p above 0"),
-        ({"diversity": float("nan")}, "must be finite numbers"),
+        ({"diversity": float("nan")}, "must be a finite number"),
         ({"beginning": "a man", "max_length": 1}, "takes at least 2 words"),
     ],
 )

@@ -126,6 +126,13 @@ def test_what_normalise_splits_detokenise_joins_again() -> None:
     assert detokenise(normalise(sentence)) == sentence
 
 
+@given(st.text(st.sampled_from("abnt'’-. sdlvemß\u0301"), max_size=16) | st.text(max_size=8))
+def test_words_are_split_as_far_as_they_can_be_so_that_a_rule_about_one_means_it(caption: str) -> None:
+    words = normalise(caption)
+    assert normalise(" ".join(words)) == words
+    assert normalise("She couldn't've seen it") == ["she", "could", "n't", "'ve", "seen", "it"]
+
+
 def test_only_words_that_occur_often_enough_are_kept_commonest_first() -> None:
     vocabulary = Vocabulary.fit(["a dog", "a cat", "A dog runs", "zebra dog cat"], min_count=2)
     assert list(vocabulary.counts.items()) == [("a", 3), ("dog", 3), ("cat", 2)]

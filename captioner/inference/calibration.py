@@ -194,6 +194,11 @@ def _observe(
         watch = model.watch()
         found = model.search(features, captioner.search, watch=watch)
         for place, (hypotheses, written) in enumerate(zip(found, references[first : first + _BATCH], strict=True)):
+            if not hypotheses:
+                raise DataError(
+                    "A calibration needs a caption of every picture, but of one the search found none that obeys its "
+                    "rules; relax search.no_repeat_ngram or search.min_length (`captioner pack --set`)."
+                )
             words = hypotheses[0].words
             signs = read_signs(model.vocabulary, features[place], words, watch.choices(place, words))
             caption = model.vocabulary.decode(words)
@@ -205,6 +210,10 @@ def _observe(
 
 def _fit_confidence(observations: Sequence[Observation]) -> tuple[Logistic, Logistic]:
     """Of words, and of captions."""
+    if not any(seen.signs.content.any() for seen in observations):
+        raise DataError(
+            "A calibration needs captions that name things, but the model says function words alone; train it further."
+        )
     signs = np.concatenate([seen.signs.words[seen.signs.content] for seen in observations])
     right = np.concatenate([seen.right_words[seen.signs.content] for seen in observations])
     words = fit_logistic(signs, right, penalty=_PENALTY).rounded()

@@ -21,7 +21,8 @@ from captioner.model.captioning import CaptioningModel
 def average_models(models: Sequence[CaptioningModel]) -> CaptioningModel:
     """The model whose weights are the mean of those of at least two; all else is as in the first of them.
 
-    Raises ConfigError when they have other words, encoders or decoders, so that their weights mean other things.
+    Raises ConfigError when they have other words, encoders or decoders, so that their weights mean other things, or
+    were made ready for captioning.
     """
     first = models[0]
     if len(models) < 2:
@@ -33,11 +34,16 @@ def average_models(models: Sequence[CaptioningModel]) -> CaptioningModel:
                     f"Models must have the same {what} for their weights to have a mean, but those of number 1 and "
                     f"number {number} differ; average models that began from the same one."
                 )
+    if any(model.decoder.folded for model in models):
+        raise ConfigError(
+            "Models must be as they were stored for their weights to have a mean, but one was made ready for "
+            "captioning; begin from `load_checkpoint(folder)`."
+        )
     encoder, decoder = copy.deepcopy(first.encoder), copy.deepcopy(first.decoder)
-    _take_mean(encoder.network, [model.encoder.network for model in models])
     _take_mean(decoder, [model.decoder for model in models])
     config = first.config
-    if len({model.encoder.fingerprint() for model in models}) > 1:
+    if len({model.encoder.fingerprint() for model in models}) > 1:  # the mean of equals would differ in its last digits
+        _take_mean(encoder.network, [model.encoder.network for model in models])
         config = replace(config, encoder=replace(config.encoder, weights="tuned"))
     return CaptioningModel(encoder, decoder, first.vocabulary, config, precision=first.precision).eval()
 

@@ -98,16 +98,24 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
         preprocessing = Preprocessing.from_json(description["preprocessing"])
         fingerprints = description["vocabulary_fingerprint"], description["encoder_fingerprint"]
         vocabulary = Vocabulary.from_json(contents["vocabulary.json"].decode())
+        words = vocabulary.fingerprint()
         tensors = load_tensors(contents["model.safetensors"])
     except KeyError as error:
         raise CheckpointError(f"The model in {folder} is damaged: config.json lacks {error}; copy it again.") from error
-    except (TypeError, UnicodeDecodeError, SafetensorError, ConfigError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError, SafetensorError, ConfigError) as error:
         raise CheckpointError(f"The model in {folder} is damaged: {error}.") from error
-    if vocabulary.fingerprint() != fingerprints[0]:
+    if words != fingerprints[0]:
         raise CheckpointError(f"The weights in {folder} were trained with another vocabulary than vocabulary.json.")
-    with _NothingDrawn():
-        encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
-        decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
+    try:
+        with _NothingDrawn():
+            encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
+            decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"The settings in {folder / 'config.json'} must describe a network that can be built, but they do not "
+            f"({reason}); copy it again."
+        ) from error
     _load(decoder, tensors, "decoder.", folder)
     return CaptioningModel(encoder, decoder, vocabulary, config, precision=PRECISIONS[precision]).eval()
 

@@ -105,6 +105,7 @@ class OnnxDecoder(nn.Module):
     def __init__(self, start: Any, step: Any, *, speaking_cell: str) -> None:
         super().__init__()
         self.speaking_cell = speaking_cell
+        self.dropout = nn.Identity()
         self._start, self._step = start, step
         self._start_names = [output.name for output in start.get_outputs()]
         self._step_names = [output.name for output in step.get_outputs()]

@@ -21,7 +21,7 @@ Phrase = tuple[int, ...]
 """Ids of words that follow one another."""
 
 _MOST_REQUIRED = 8
-_MOST_ENTRIES = 4_000_000
+_MOST_ENTRIES = 20_000_000
 _DEAD = -1
 
 
@@ -90,8 +90,8 @@ def build_automaton(
     tables = _tables(rules, words, most_states) if len(required) <= _MOST_REQUIRED else None
     if tables is None:
         raise ConfigError(
-            f"At most {_MOST_REQUIRED} words or phrases can be required at once, and fewer beside many forbidden "
-            f"phrases, but {len(required)} and {len(forbidden)} came; give fewer."
+            f"At most {_MOST_REQUIRED} words or phrases can be required, some hundreds of phrases forbidden, and fewer "
+            f"of both together, but {len(required)} required ones and {len(forbidden)} forbidden ones came; give fewer."
         )
     following, stages, complete = tables
     forced = [words.index(word) + 1 for word in beginning]

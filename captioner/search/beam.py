@@ -37,6 +37,8 @@ from captioner.search.hypothesis import AnyState, Hypothesis, Step
 from captioner.search.tree import Recorder
 
 WIDEST = 1000
+STEEPEST = 10
+"""The greatest length exponent: 1 already gives the mean over the words."""
 """What a beam may hold; more would take all memory long before it found better captions."""
 
 
@@ -165,9 +167,9 @@ def check_beam(*, beam_width: int, groups: int, diversity: float, length_exponen
             f"The groups must divide the beam evenly, but groups {groups} and beam_width {beam_width} came; "
             f"choose a beam_width such as {2 * max(1, groups)}."
         )
-    if not (0 <= diversity < torch.inf and 0 <= length_exponent < torch.inf):
+    if not (0 <= diversity < torch.inf and 0 <= length_exponent <= STEEPEST):
         raise ConfigError(
-            "The diversity and the length exponent must be finite numbers, 0 or more, but "
+            f"The diversity must be a finite number, 0 or more, and the length exponent 0 to {STEEPEST}, but "
             f"{diversity} and {length_exponent} came."
         )
 

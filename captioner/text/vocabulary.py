@@ -71,11 +71,10 @@ def normalise(caption: str, units: Units = "words") -> list[str]:
         text = text.replace(apart, together)
     words: list[str] = []
     for token in _UNIT[units].findall(f" {text}"):
-        clitic = _CLITIC.search(token)
-        if clitic and clitic.start() > 0:
-            words += [token[: clitic.start()], clitic.group()]
-        else:
-            words.append(token)
+        clitics: list[str] = []
+        while (clitic := _CLITIC.search(token)) and clitic.start() > 0:
+            token, clitics = token[: clitic.start()], [clitic.group(), *clitics]
+        words += [token, *clitics]
     return words
 
 
