@@ -11,7 +11,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from captioner.data.samples import sample_pictures
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, ImageError
 from captioner.inference.explanation_page import render_inside
 
 from .desk import Asked, Desk
@@ -32,6 +32,7 @@ from .drawing import (
 from .limits import Limits
 from .preprocessing import preprocessed
 from .takeaway import alt_text, command, model_option, options, pack_explanation
+from .uploads import NO_LONGER_KEPT
 from .wishes import Wishes, changes, taking_wishes, unsteered, wishes_panel
 
 MOST_CANDIDATES = 5
@@ -295,6 +296,8 @@ def _stored_wishes(desk: Desk, model: str) -> list[Any]:
 
 def _sentence(error: CaptionerError, picture: str) -> str:
     """The error's sentence, with the name the user knows instead of where the file lies on the server."""
+    if isinstance(error, ImageError) and error.kind == "missing":
+        return NO_LONGER_KEPT
     return str(error).replace(picture, Path(picture).name)
 
 

@@ -146,6 +146,10 @@ class Lessons:
 
         Its file is there before it is listed, and where it was until then, so that no death in between loses it.
         """
+        if shelf == ".removed" and not self.picture(lesson).is_file():  # there is nothing to put back
+            source = _shelf_of(lesson)
+            self._write(source, [other for other in self._listed(source) if other.name != lesson.name])
+            return lesson
         kept, before = self._listed(shelf), self.picture(lesson)
         places = [place for place, other in enumerate(kept) if other.name == lesson.name]
         on_shelf = lesson if places else self._renamed(lesson, shelf)

@@ -109,7 +109,7 @@ def many_tab(desk: Desk, model: gr.Dropdown, stored: Uploads, lessons: Lessons |
     pressed = go.click(press, batch, [sentences, *shown], queue=False, trigger_mode="multiple", **private)
     pressed.then(**running)
     # Not queued: a correction must not be lost because the page is busy.
-    gallery.submit(edit, batch, sentences, queue=False, trigger_mode="multiple", **private)
+    gallery.submit(edit, batch, [batch, sentences], queue=False, trigger_mode="multiple", **private)
     anew.click(
         begin_anew, [batch, gr.Checkbox(visible=False)], [sentences, link, *shown], js=_SURE, queue=False, **private
     )
@@ -181,15 +181,19 @@ def press(batch: Batch | None) -> tuple[Any, ...]:
     return gr.skip(), *_show(batch, pace(batch))
 
 
-def edit(batch: Batch | None, edited: gr.EventData) -> Any:
-    """Keep a corrected caption, or say why not."""
+def edit(batch: Batch | None, edited: gr.EventData) -> tuple[Any, Any]:
+    """Keep a corrected caption, or say why not.
+
+    The batch is given back: what is given lives on, though a broken connection made Gradio think the visitor gone.
+    """
     if batch is None:
-        return draw_sentences([_GONE])
+        return gr.skip(), draw_sentences([_GONE])
     try:
         batch.edit(int(edited.place), str(edited.text))
     except (AttributeError, TypeError, ValueError, OverflowError):  # not from this page
-        return draw_sentences(["A correction must be a text and the place of its picture, but something else came."])
-    return gr.skip()
+        sentence = "A correction must be a text and the place of its picture, but something else came."
+        return batch, draw_sentences([sentence])
+    return batch, gr.skip()
 
 
 def begin_anew(batch: Batch | None, sure: bool) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ const heard = element.querySelector(".heard");
 const sort = element.querySelector("select");
 const shown = new Map(); // place -> {html, card}
 let saidAt = 0;
-let unsaved = false; // whether corrections would be lost with the page
+let unsaved = false; // whether captions would be lost with the page
 
 const orders = {
   came: (one, other) => one.dataset.place - other.dataset.place,
@@ -35,6 +35,7 @@ function take(htmls) {
     const before = shown.get(place);
     if (before?.html === html) continue;
     if (before?.card.contains(document.activeElement)) continue; // somebody is writing there
+    unsaved = true;
     const holder = document.createElement("template");
     holder.innerHTML = html;
     const card = holder.content.firstElementChild;

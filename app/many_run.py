@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from captioner.inference.records import Record, made_with
 
 from .desk import Asked, Desk
 from .many_batch import Batch, Picture
+from .uploads import NO_LONGER_KEPT
 
 TOGETHER: Final = 8
 """So many pictures are captioned before the page shows them, and before other visitors have their turn."""
@@ -92,6 +93,11 @@ def _caption(pictures: Sequence[Picture], batch: Batch, desk: Desk, asked: Asked
             picture.digest = picture.digest or _digest(source)
             if caption.text is not None and picture.thumbnail is None:
                 picture.thumbnail = _thumbnail(source, batch, desk)
+        if caption.error_kind == "missing" and picture.text is not None:  # deleted since: what was said of it stays
+            picture.done = True
+            continue
+        if caption.error_kind == "missing":
+            caption = replace(caption, error=NO_LONGER_KEPT)
         picture.made_by = origin  # first: whoever downloads meanwhile takes what has a caption
         picture.caption, picture.done = caption, True
 

@@ -183,8 +183,13 @@ class Retraining:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 unfinished = target.with_name(f".{name}.unfinished")
                 shutil.rmtree(unfinished, ignore_errors=True)
-                shutil.copytree(self._best, unfinished)
-                unfinished.rename(target)
+                try:
+                    unfinished.mkdir()
+                    for file in self._best.iterdir():
+                        shutil.copy2(file, unfinished)
+                    unfinished.rename(target)
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
             self._desk.install(name, Captioner.from_pretrained(target, device=device))
             self._home.choose(name)
             self._accepted = name

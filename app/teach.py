@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, DataError
 
 from .desk import Desk
 from .home import Home
@@ -234,7 +234,10 @@ def _lay_out_teaching(
 def _look(retraining: Retraining, lessons: Lessons, wrong: str = "") -> Shown:
     standing = retraining.standing()
     state, outcome = standing.state, retraining.outcome()
-    pictures = len(lessons.kept())
+    try:
+        pictures = len(lessons.kept())
+    except DataError as error:
+        pictures, wrong = 0, wrong or str(error)
     report = (
         gr.skip() if outcome is None else save_bytes_to_cache(outcome.report, "comparison.html", get_upload_folder())
     )

@@ -92,7 +92,11 @@ class Correcting:
                 break
             yield view._replace(told=draw_told(f"{taken} of {len(came)} pictures are here."))
         end = f"{taken} {'picture is' if taken == 1 else 'pictures are'} here."
-        yield UNCHANGED._replace(told="".join(map(draw_wrong, wrong)) + draw_told(end))
+        told = "".join(map(draw_wrong, wrong)) + draw_told(end)
+        try:
+            yield self.look_again(model, current, shown)._replace(told=told)
+        except CaptionerError:  # which is what went wrong before
+            yield UNCHANGED._replace(told=told)
 
     def _take(self, model: str, batch: Sequence[Upload], wrong: list[str]) -> int:
         """How many were taken in; the sentences about the others are added to `wrong`."""
@@ -112,6 +116,7 @@ class Correcting:
     def keep(self, model: str, current: str | None, shown: int, text: str) -> View:
         """Keep the captions of the current lesson, a line each, and go on to the next in line."""
         if current is None:
+            self._refuse_unplaced(text)
             return UNCHANGED
         following = self._beside(current, 1)
         kept = self.lessons.keep(current, text.splitlines())
@@ -168,8 +173,19 @@ class Correcting:
 
     def _draft(self, current: str | None, given: str, text: str) -> None:
         """What a person has written stays with its picture, though it was not kept."""
+        if current is None:
+            self._refuse_unplaced(text)
         if current is not None and text.strip() and text != given:
             self.lessons.draft(current, text.splitlines())
+
+    @staticmethod
+    def _refuse_unplaced(text: str) -> None:
+        """Raise DataError when something was written and nobody knows of which picture."""
+        if text.strip():
+            raise DataError(
+                "The picture that these words are about must be known, but the server was started anew since; copy "
+                "your words, load the page again, and paste them."
+            )
 
     def _beside(self, current: str | None, by: int) -> str | None:
         line: list[Lesson] = [*self.lessons.kept(), *self.lessons.waiting()]

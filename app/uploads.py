@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import os
 import time
@@ -16,6 +17,11 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from .limits import Limits
+
+NO_LONGER_KEPT = "The picture must still be here, but it is no longer kept; choose it again."
+"""What visitors are told of an upload that was deleted, as all are after a while."""
+
+_LOGGER = logging.getLogger(__name__)
 
 FILE = "file="
 """What comes before a file's path in the address that Gradio serves it under."""
@@ -134,7 +140,10 @@ class Uploads:
         async def sweep_on() -> None:
             while True:
                 await asyncio.sleep(self._between_sweeps)
-                await asyncio.to_thread(self.sweep)
+                try:
+                    await asyncio.to_thread(self.sweep)
+                except Exception:  # what went wrong once must not keep everything for ever
+                    _LOGGER.exception("The uploads could not be swept.")
 
         sweeping = asyncio.create_task(sweep_on())
         try:

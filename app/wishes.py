@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -12,6 +14,8 @@ import gradio as gr
 from captioner.config import SearchConfig, changed_search
 from captioner.errors import ConfigError
 from captioner.text.steering import Steering
+
+from .preprocessing import preprocessed
 
 _WIDEST_BEAM = 10
 _LONGEST_CAPTION = 40
@@ -195,4 +199,14 @@ def _words(label: str, example: str, name: str) -> gr.Textbox:
 
 def _slider(label: str, lowest: float, highest: float, value: float, name: str) -> gr.Slider:
     step = 0.05 if isinstance(value, float) else 1
-    return gr.Slider(lowest, highest, value=value, step=step, label=label, buttons=[], elem_id=name)
+    slider = gr.Slider(lowest, highest, value=value, step=step, label=label, buttons=[], elem_id=name)
+    return preprocessed(slider, by=partial(_number, label, slider.preprocess))
+
+
+def _number(label: str, within: Callable[[float], float], value: object) -> float | None:
+    """What came from a slider, `within` its ends, or from a program, which may leave it to the model."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise gr.Error(f"{label} must be a number, but {value!r} came.", print_exception=False)
+    return within(value)

@@ -6,6 +6,7 @@ captioner teach path/to/pictures --from runs/mine/training/best --out runs/mine-
 
 import contextlib
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -108,9 +109,10 @@ def _teach(
 
 
 def _check_splits(data: Path) -> None:
-    """Raise DataError when nothing is left to learn from, to choose by or to judge by."""
+    """Raise DataError when nothing is left to learn from, to choose by or to judge by; the next try reads all anew."""
     kept = json.loads((data / "report.json").read_text(encoding="utf-8"))["kept"]
     if missing := [split for split in ("train", "validation", "test") if split not in kept]:
+        shutil.rmtree(data)
         raise DataError(
             "There must be pictures to learn from, others to choose by and others to judge by, but too few different "
             f"ones are left ({missing[0]} has none); add pictures that do not look alike."

@@ -280,6 +280,24 @@ def test_speed_and_time_left_are_those_of_the_run(batch: Batch, tmp_path: Path, 
 # Corrections
 
 
+def test_what_was_said_of_a_picture_stays_when_it_is_no_longer_kept(
+    batch: Batch, tmp_path: Path, desk: Desk, asked: Asked
+) -> None:
+    take(batch, dropped(tmp_path, a__png=png(1)), OWN)
+    finish(batch, desk, asked)
+    said = batch.pictures[0].text
+    take(batch, dropped(tmp_path, b__png=png(2)), OWN)
+    for picture in batch.pictures:
+        picture.source.unlink()
+    batch.forget()
+    finish(batch, desk, asked)
+    assert [picture.text for picture in batch.pictures] == [said, None]
+    assert (
+        batch.pictures[1].caption.error == "The picture must still be here, but it is no longer kept; choose it again."
+    )
+    assert batch.done == 2
+
+
 def test_a_corrected_caption_is_marked_and_no_other_run_changes_it(
     batch: Batch, tmp_path: Path, desk: Desk, asked: Asked
 ) -> None:
@@ -573,16 +591,16 @@ def test_what_was_still_being_unpacked_when_the_visitor_began_anew_is_gone_too(
 def test_whose_session_is_over_is_told_so_whatever_is_pressed_or_corrected(batch: Batch) -> None:
     assert len(press(None)) == len(press(batch))
     correction = gr.EventData(None, {"place": 0, "text": "x"})
-    for sentence in (press(None)[0], edit(None, correction), download("CSV", None)[0]):
+    for sentence in (press(None)[0], edit(None, correction)[1], download("CSV", None)[0]):
         assert "Your pictures are no longer here; drop them again." in sentence
-    assert edit(batch, correction) == gr.skip()
+    assert edit(batch, correction) == (batch, gr.skip())  # which is kept as long again
 
 
 @pytest.mark.parametrize(
     "forged", [None, {}, {"place": "x", "text": ""}, {"place": None, "text": ""}, {"place": 1e999}]
 )
 def test_a_forged_correction_is_a_sentence(batch: Batch, forged: Any) -> None:
-    assert "A correction must be a text and the place of its picture" in edit(batch, gr.EventData(None, forged))
+    assert "A correction must be a text and the place of its picture" in edit(batch, gr.EventData(None, forged))[1]
 
 
 # In a browser

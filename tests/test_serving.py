@@ -531,6 +531,24 @@ def test_old_uploads_go_with_their_folders_and_new_ones_stay(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_goes_wrong_once_does_not_end_the_sweeping(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, replace(OWN, kept_seconds=0.01))
+    swept: list[int] = []
+
+    def sweep() -> None:
+        swept.append(len(swept))
+        if len(swept) == 1:
+            raise RecursionError
+
+    async def serve() -> None:
+        async with uploads.swept(None):
+            while len(swept) < 3:
+                await asyncio.sleep(0.01)
+
+    with patch.object(uploads, "sweep", sweep):
+        run(asyncio.wait_for(serve(), timeout=30))
+
+
 def test_a_copy_is_as_young_as_the_copying_however_old_its_contents_are(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").touch()
     os.utime(tmp_path / "x.jpg", (0, 0))

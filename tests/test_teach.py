@@ -330,6 +330,28 @@ def test_what_was_written_and_not_kept_stays_with_its_picture(correcting: Correc
     assert [lesson.captions for lesson in correcting.lessons.waiting()] == [("A dog runs",), ("dog",)]
 
 
+def test_words_about_a_picture_that_a_new_server_does_not_know_are_not_thrown_away(
+    correcting: Correcting, tmp_path: Path
+) -> None:
+    upload(correcting, tmp_path, 1, 2)
+    for press in (
+        lambda: correcting.keep("default", None, 6, "A dog runs"),
+        lambda: correcting.skip("default", None, 6, "A cat", "A dog runs"),
+        lambda: correcting.choose("default", None, 6, "", "A dog runs", "open", "x"),
+    ):
+        with pytest.raises(DataError, match="started anew since; copy your words"):
+            press()
+
+
+def test_a_picture_whose_file_is_gone_can_be_removed(correcting: Correcting, tmp_path: Path) -> None:
+    first = upload(correcting, tmp_path, 1)[0]
+    correcting.keep("default", first.current, 6, "A dog runs")
+    [kept] = correcting.lessons.kept()
+    correcting.lessons.picture(kept).unlink()
+    correcting.remove("default", None, 6, "", "", kept.name)
+    assert correcting.lessons.kept() == []
+
+
 def test_a_kept_picture_takes_what_was_written_or_one_is_told_why_not(correcting: Correcting, tmp_path: Path) -> None:
     first = upload(correcting, tmp_path, 1, 2)[0]
     correcting.keep("default", first.current, 6, "A dog runs")

@@ -52,6 +52,14 @@ def test_names_never_lead_out_and_never_meet(tmp_path: Path) -> None:
     assert pictures(path) == {"a.jpg": b"1", "a#2.jpg": b"2", "t/b.jpg": b"3", "a#3.jpg": b"4"}
 
 
+def test_names_that_no_file_could_have_are_cut_to_what_one_can() -> None:
+    names = MemberNames()
+    assert names.name("a/" * 1500 + "x.jpg") == "a/" * 63 + "x.jpg"
+    assert names.name("b" * 1_000_000 + ".jpg") == "b" * 124 + ".jpg"
+    assert names.name("b" * 1_000_000 + ".jpg") == "b" * 124 + "#2.jpg"
+    assert names.name("a/" * 1_000_000 + ".hidden.jpg") == "hidden.jpg"
+
+
 def test_members_of_one_name_are_numbered_in_a_time_that_grows_as_they_do() -> None:
     names = MemberNames()
     assert [names.name(name) for name in ("a#3.jpg", "a.jpg", "a.jpg", "a.jpg", "a#3.jpg")] == [

@@ -2,6 +2,9 @@
 
 import os
 
+# Where file systems end, too: they take paths of 4,096 bytes, and programs that walk folders some hundred levels.
+_LONGEST, _DEEPEST = 4096, 64
+
 
 class MemberNames:
     """Names the members of one archive, in their order."""
@@ -15,12 +18,16 @@ class MemberNames:
     def name(self, given: str) -> str | None:
         """A path with slashes, or None for a member to pass over, since a part of its path has a dot in front.
 
-        One that would lead out of the archive (`/etc/x.jpg`, `../x.jpg`) becomes harmless, and the second member of
-        one name gets another (`a.jpg`, `a#2.jpg`).
+        One that would lead out of the archive (`/etc/x.jpg`, `../x.jpg`) becomes harmless, one longer than any file's
+        keeps its end, one too deep its first folders, and the second member of one name gets another (`a.jpg`,
+        `a#2.jpg`).
         """
+        if len(given) > _LONGEST:
+            given = given[-_LONGEST // 32 :].rpartition("/")[2].lstrip(".")
         parts = [part for part in given.replace("\0", "_").split("/") if part not in ("", ".", "..")]
         if not parts or any(part.startswith(".") for part in parts):
             return None
+        parts = [*parts[:-1][: _DEEPEST - 1], parts[-1]]
         path = "/".join(parts)
         if (wanted := hash(path)) in self._taken:
             stem, suffix = os.path.splitext(path)
