@@ -71,6 +71,12 @@ def caption(
         bool,
         typer.Option("--resume", help="Go on with --out: caption what it does not hold yet.", rich_help_panel=_OUTPUT),
     ] = False,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry", help="With --resume: also caption again what could not be read.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
     on_existing: Annotated[
         Existing | None,
         typer.Option(
@@ -175,7 +181,7 @@ def caption(
         "shard": None if shard is None else Shard.parse(shard),
     }
     wording = Wording(prefix, suffix, template)
-    output = Output(out, format, on_existing, resume=resume)
+    output = Output(out, format, on_existing, resume=resume, retry=retry)
     output.check_apart(named)
     if watch:
         check_watchable(named)

@@ -22,6 +22,7 @@ def merge(
     ] = None,
 ) -> None:
     """Join the records of several runs into one, in the order given; no picture may be in two of them."""
+    from captioner.durable import is_being_written
     from captioner.inference.destinations import find_journal, journal_path
     from captioner.inference.formats import FORMATS, JOURNAL, recognise
     from captioner.inference.merging import merge_journals
@@ -34,7 +35,12 @@ def merge(
     for path in {out, journal}:
         if path.exists():
             raise DataError(f"There is a {path} already; choose another name, or take it away.")
-    count = merge_journals([find_journal(part) for part in parts], journal)
+    journals = [find_journal(part) for part in parts]
+    if unfinished := [part for part, path in zip(parts, journals, strict=True) if is_being_written(path)]:
+        raise DataError(
+            f"Parts are joined when they are whole, but {unfinished[0]} is being written; wait for its run."
+        )
+    count = merge_journals(journals, journal)
     left_out = FORMATS[name](lambda: read_records(journal), out) if name != JOURNAL else 0
     typer.echo(f"captioner: {count:,} records from {len(parts)} files are in {out}.", err=True)
     if left_out:

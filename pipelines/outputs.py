@@ -26,7 +26,9 @@ _SIDECAR = "sidecar"
 class Output:
     """A place for captions that was asked for, checked, but not opened yet."""
 
-    def __init__(self, out: Path | None, format_name: str | None, existing: Existing | None, *, resume: bool) -> None:
+    def __init__(
+        self, out: Path | None, format_name: str | None, existing: Existing | None, *, resume: bool, retry: bool = False
+    ) -> None:
         """Raises ConfigError when the options contradict one another."""
         from captioner.inference.formats import FORMATS, JOURNAL, recognise
 
@@ -45,10 +47,13 @@ class Output:
             )
         if resume and existing not in (None, "skip"):
             raise ConfigError(f"--resume goes on with what is there, but --on-existing {existing} came too; drop one.")
+        if retry and not resume:
+            raise ConfigError("--retry tries again what a run before could not read; give --resume, too.")
         if existing is not None and self.format is None:
             raise ConfigError("--on-existing is about captions that were written; give --out or --format sidecar.")
         if existing == "prepend" and self.format != _SIDECAR:
             raise ConfigError("--on-existing prepend is for sidecars alone; choose append.")
+        self._retry = retry
         self._existing: Existing = existing or ("skip" if resume or self.format == _SIDECAR else "fail")
 
     def check_apart(self, named: Sequence[str]) -> None:
@@ -93,7 +98,8 @@ class Output:
     def remarks(self, *, errors_before: int, left_out: int, stopped: bool) -> Iterator[str]:
         """What there is to say after a run."""
         if errors_before:
-            yield f"{errors_before:,} of those done before have no caption."
+            hint = "" if self._retry else "; --retry tries again what could not be read"
+            yield f"{errors_before:,} of those done before have no caption{hint}."
         if left_out:
             yield f"{left_out:,} captions are not in {self.out}: their pictures are gone or changed."
         if stopped:
@@ -102,7 +108,8 @@ class Output:
 
     def open(self, style: "RecordStyle") -> "OneFile | BesidePictures":
         """The place itself; only for captions that are kept. Raises DataError when nothing can be written there."""
-        from captioner.inference.destinations import BesidePictures, OneFile
+        from captioner.inference.destinations import BesidePictures, OneFile, journal_path
+        from captioner.inference.records import forget_errors
         from captioner.inference.sidecars import Sidecars
 
         if self.format == _SIDECAR:
@@ -110,12 +117,14 @@ class Output:
         assert self.out is not None, "every format but sidecars has its --out"
         assert self.format is not None, "nobody opens a place for captions that are printed"
         assert self._existing != "prepend", "only sidecars are prepended to"
+        if self._retry and (journal := journal_path(self.out, self.format)).exists():
+            forget_errors(journal)
         return OneFile(self.out, self.format, style, already_there=self._existing)
 
     def undone(self, items: "Iterator[Item]") -> "Iterator[Item]":
         """The items that have no caption there yet; nothing is written."""
         from captioner.inference.destinations import journal_path
-        from captioner.inference.records import Done, RecordStyle, read_records
+        from captioner.inference.records import Done, RecordStyle, can_be_tried_again, read_records
 
         if self.format == _SIDECAR:
             sidecars = self.open(RecordStyle({}))
@@ -124,7 +133,8 @@ class Output:
             return items
         if self._existing == "fail":
             self.open(RecordStyle({})).close()  # which will be refused
-        done = Done(read_records(path) if self._existing == "skip" else ())
+        kept = (record for record in read_records(path) if not (self._retry and can_be_tried_again(record)))
+        done = Done(kept if self._existing == "skip" else ())
         return (item for item in items if not done.take(item.name))
 
 

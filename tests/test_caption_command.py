@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from captioner.cli import app
 from captioner.data.listing import Item
+from captioner.durable import Growing
 from captioner.errors import CaptionerError, DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Candidate, Caption
@@ -64,6 +65,29 @@ def test_a_run_goes_on_where_it_stood(run, pictures: list[Path], tmp_path: Path)
     assert parts.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_what_could_not_be_read_is_tried_again_on_demand(
+    run, pictures: list[Path], tmp_path: Path, ending: str
+) -> None:
+    folder, out = pictures[0].parent, tmp_path / f"a.{ending}"
+    (folder / "letter.png").write_text("Dear reader")
+    whole = pictures[1].read_bytes()
+    pictures[1].write_bytes(whole[: len(whole) // 2])
+    run(folder, "--out", out)
+    pictures[1].write_bytes(whole)
+    journal = out if ending == "jsonl" else out.with_name("a.csv.jsonl")
+    failed = {record["path"] for record in records(journal) if record["error"]}
+    assert failed == {str(pictures[1]), str(folder / "letter.png")}
+    assert "2 of those done before have no caption; --retry" in run(folder, "--out", out, "--resume").stderr
+    waiting = run(folder, "--out", out, "--resume", "--retry", "--dry-run").stdout
+    assert waiting.split() == [str(pictures[1])]
+    answer = run(folder, "--out", out, "--resume", "--retry")
+    assert "1 picture captioned" in answer.stderr
+    assert [record["path"] for record in records(journal) if record["error"]] == [str(folder / "letter.png")]
+    assert sorted(paths(journal)) == sorted([*map(str, pictures), str(folder / "letter.png")])
+    refused(run(folder, "--out", out, "--retry"), "--retry", "give --resume, too")
+
+
 def test_one_file_is_not_worded_in_two_ways(run, pictures: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "a.jsonl"
     run(pictures[0].parent, "--out", out, "--limit", "2", "--prefix", "photo: ")
@@ -83,6 +107,15 @@ def test_shards_share_the_work_and_merge_to_the_whole(run, pictures: list[Path],
     )
     assert merged.exit_code == 0, merged.output
     assert paths(tmp_path / "all.jsonl") == both
+
+
+def test_a_part_that_is_being_written_is_not_merged(run, pictures: list[Path], tmp_path: Path) -> None:
+    part, whole = tmp_path / "1.csv", tmp_path / "whole.jsonl"
+    run(pictures[0].parent, "--out", part)
+    with Growing(tmp_path / "1.csv.jsonl"):
+        answer = CliRunner().invoke(app, ["merge", str(whole), str(part)], standalone_mode=False)
+    refused(answer, "1.csv is being written; wait for its run")
+    assert not whole.exists()
 
 
 def test_shards_of_a_format_are_merged_by_their_outputs(run, pictures: list[Path], tmp_path: Path) -> None:

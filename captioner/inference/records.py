@@ -15,7 +15,7 @@ import captioner
 from captioner.config import SearchConfig
 from captioner.data.images import printable
 from captioner.data.preprocessing import Preprocessing
-from captioner.durable import Growing, told
+from captioner.durable import Growing, told, whole_file
 from captioner.errors import ConfigError, DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Caption
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from captioner.inference.describer import Describer
 
 Record = dict[str, Any]
+
+# What became of pictures that another day may read.
+_PASSING = ("missing", "unreadable", "damaged", "too slow", "died")
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,22 @@ class Journal:
                     "same again to go on, or choose another --out."
                 )
             yield record
+
+
+def can_be_tried_again(record: Record) -> bool:
+    """Whether a picture has no caption for a reason that may be gone another day, such as a disk that was away."""
+    return record.get("error_kind") in _PASSING
+
+
+def forget_errors(path: Path) -> None:
+    """Take the records out of a journal whose pictures can be tried again, which then are as if they were never named.
+
+    Raises DataError when it is no journal, cannot be written, or another process writes to it.
+    """
+    with Growing(path), whole_file(path) as file:
+        for record in read_records(path):
+            if not can_be_tried_again(record):
+                file.write(to_line(record))
 
 
 def to_line(record: Record) -> bytes:
