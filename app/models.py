@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Container, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from captioner.errors import CheckpointError
@@ -65,22 +65,24 @@ def name_models(called: Sequence[str], home: Home | None) -> dict[str, Path]:
     """The folders of models by names for visitors, which say nothing of where they lie.
 
     Those that were `called` by folder or USER/NAME come first, then those that `home` keeps. Where none was called it
-    is the shipped one, and the one chosen in `home` comes before it. Two of the same name are numbered. Raises
-    CheckpointError when the hub does not have one.
+    is the shipped one, and the one chosen in `home` comes before it. Two of the same name are numbered, and no other
+    has the shipped one's. Raises CheckpointError when the hub does not have one.
     """
     found: dict[str, Path] = {}
+    shipped = find_model(SHIPPED).folder.resolve()
     for each in called or [SHIPPED]:
         model = find_model(each)
         folder = model.folder.resolve()
         if folder not in found.values():
-            found[_free_name(folder.parent.name if model.name == _BEST else model.name, found)] = folder
+            name = folder.parent.name if model.name == _BEST else model.name
+            found[name if folder == shipped else _free_name(name, {SHIPPED, *found})] = folder
     for name, folder in (home.models() if home else {}).items():
-        found[_free_name(name, found)] = folder
+        found[_free_name(name, {SHIPPED, *found})] = folder
     chosen = home.chosen() if home and not called else None
     first = [name for name, folder in found.items() if chosen and home and folder == home.models()[chosen]]
     return {name: found[name] for name in [*first, *found]}
 
 
-def _free_name(name: str, taken: Mapping[str, Path]) -> str:
+def _free_name(name: str, taken: Container[str]) -> str:
     names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
     return next(each for each in names if each not in taken)

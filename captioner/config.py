@@ -259,7 +259,7 @@ def _check_range(value: float, label: str) -> None:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigError(f"The recipe {path} cannot be read ({error.strerror}); give a TOML file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -66,6 +66,8 @@ def test_a_recipe_that_is_missing_or_no_toml_is_one_sentence(tmp_path: Path) -> 
     (tmp_path / "bad.toml").write_text("epochs: 3")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_config(tmp_path / "bad.toml")
+    (tmp_path / "marked.toml").write_text("[training]\nepochs = 3\n", encoding="utf-8-sig")
+    assert load_config(tmp_path / "marked.toml").training.epochs == 3
 
 
 def test_a_config_survives_plain_dictionaries() -> None:

@@ -475,6 +475,8 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     [
         (b"hello, I am a text\n" * 9, "JPEG or PNG"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"PK\3\4\x14\0", "ZIP"),
+        (b"BZh91AY", "pack it as tar"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x20ftypisom\0\0\x02\0", "video"),
         (b"\xff\x0a\xfa\x1f", "JPEG XL"),

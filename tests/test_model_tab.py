@@ -48,6 +48,9 @@ def test_the_shipped_model_is_there_when_none_is_called_and_one_s_own_come_after
     save_checkpoint(model, home.new_model("garden"))
     assert list(name_models([], home)) == ["default", "garden"]
     assert list(name_models(["default", "default"], home)) == ["default", "garden"]
+    other = tmp_path / "elsewhere" / "default"
+    save_checkpoint(model, other)
+    assert list(name_models([str(other)], None)) == ["default (2)"]  # commands take `default` for the shipped one
 
 
 def test_only_the_first_model_is_loaded_at_once(installed: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

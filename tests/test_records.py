@@ -174,7 +174,10 @@ def test_a_journal_made_otherwise_is_not_gone_on_with(tmp_path: Path) -> None:
     Journal(path, already_there="skip", origin=ORIGIN).close()  # and it is not locked any more
 
 
-@pytest.mark.parametrize("line", ["", "{}", "[]", "no json", '{"path": 3, "caption": null, "made_by": {}}'])
+@pytest.mark.parametrize(
+    "line",
+    ["", "{}", "[]", "no json", '{"path": 3, "caption": null, "made_by": {}}', '{"path": "a", "caption": null}'],
+)
 def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.jsonl"
     good = json.dumps(RecordStyle(ORIGIN).record(captioned("a.jpg")))

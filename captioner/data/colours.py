@@ -27,7 +27,7 @@ def rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("La", "RGBa"):  # opacity multiplied in: divide it out first
         picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
+        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")  # which would copy it
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=picture)
         return white

@@ -10,6 +10,8 @@ _BEGINNINGS: Final = (
     (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL picture", "save it as JPEG or PNG"),
     (rb"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture", "save it as JPEG or PNG"),
     (rb"8BPS", "a Photoshop document", "export it as JPEG or PNG"),
+    (rb"PK\x03\x04", "a ZIP archive", "unpack it"),
+    (rb"BZh|\xfd7zXZ|7z\xbc\xaf\x27\x1c|Rar!", "an archive", "unpack it, or pack it as tar or tar.gz"),
     (rb"%PDF-", "a PDF document", "export the page as PNG"),
     (rb"%!PS", "a PostScript drawing", "export it as PNG"),
     (rb"(?i)(?!.*<html).*<svg", "an SVG drawing", "export it as PNG"),

@@ -22,7 +22,7 @@ from captioner.search.hypothesis import Hypothesis
 from captioner.search.tree import Recorder
 from captioner.text.steering import Steering
 
-NO_CAPTION = "No caption obeys the search's rules; relax no_repeat_ngram, the lengths or what is required."
+NO_CAPTION = "No caption obeys the search's rules; relax no_repeat_ngram, the lengths or the rules about words."
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+_KEYS = {"path", "caption", "confidence", "uncertain", "candidates", "error", "error_kind", "digest", "made_by"}
+"""Of every record; `words` is among them on demand."""
+
 # What became of pictures that another day may read.
 _PASSING = ("missing", "unreadable", "damaged", "too slow", "died")
 
@@ -286,11 +289,15 @@ def _parsed(line: bytes) -> Record | None:
     """The record that a line holds, if it holds one."""
     try:
         record = json.loads(line)
-        if isinstance(record, dict) and isinstance(record["path"], str) and "caption" in record and "made_by" in record:
-            return record
-    except (ValueError, KeyError):
-        pass
-    return None
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and _is_whole(record) else None
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether an object has what every record has."""
+    made_by = record.get("made_by")
+    return record.keys() >= _KEYS and isinstance(record["path"], str) and isinstance(made_by, dict)
 
 
 def _holds_something(path: Path) -> bool:
