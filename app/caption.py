@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 
 from captioner.data.samples import sample_pictures
 from captioner.errors import CaptionerError, ImageError
-from captioner.inference.explanation_page import render_inside
+from captioner.inference.explanation_page import first_word, render_inside
 
 from .desk import Asked, Desk
 from .drawing import (
@@ -27,7 +27,6 @@ from .drawing import (
     draw_steered,
     draw_takes,
     draw_words,
-    first_word,
 )
 from .limits import Limits
 from .preprocessing import preprocessed

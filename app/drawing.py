@@ -6,8 +6,6 @@ or chosen. Every text is escaped, since words come from a model file and names f
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,7 @@ from captioner.data.images import read_image
 from captioner.inference.caption import Candidate, Caption
 from captioner.inference.drawing import attention_overlay, brightest_attention
 from captioner.inference.explanation import END_TEXT, Alternative, ExplainedWord, Explanation
-from captioner.text.function_words import FUNCTION_WORDS
+from captioner.inference.explanation_page import embedded, first_word
 from captioner.text.vocabulary import SPECIAL_TOKENS
 
 from .takeaway import AltText
@@ -41,7 +39,7 @@ def draw_samples(pictures: Sequence[Path]) -> str:
         name = escape(path.stem.rstrip("0123456789"))
         buttons.append(
             f'<button type="button" data-trigger="click" data-index="{place}" title="{name}">'
-            f'<img alt="{name}" src="{_embedded(thumbnail, "JPEG", quality=82)}"></button>'
+            f'<img alt="{name}" src="{embedded(thumbnail, "JPEG", quality=82)}"></button>'
         )
     return f'<p class="hint">Or try one</p><div class="samples">{"".join(buttons)}</div>'
 
@@ -136,15 +134,6 @@ def draw_alternatives(candidates: Sequence[Candidate]) -> str:
     )
 
 
-def first_word(explanation: Explanation) -> int:
-    """The place of the word to show first: the content word that looked hardest at one spot."""
-    focus = [
-        0.0 if word.attention is None or word.text in FUNCTION_WORDS else float(word.attention.max())
-        for word in explanation.words
-    ]
-    return focus.index(max(focus)) if focus else 0
-
-
 def draw_stage(picture: Image.Image, explanation: Explanation | None) -> str:
     """An upright RGB picture, and over it for each word, if any is explained, where the model looked."""
     shown = picture.copy()
@@ -152,7 +141,7 @@ def draw_stage(picture: Image.Image, explanation: Explanation | None) -> str:
     heats = _draw_heats(explanation) if explanation else ""
     return (
         f'<div class="stage" style="--ratio: {shown.width / shown.height:.4f}">'
-        f'<img alt="The picture" src="{_embedded(shown, "JPEG", quality=82)}">{heats}</div>'
+        f'<img alt="The picture" src="{embedded(shown, "JPEG", quality=82)}">{heats}</div>'
     )
 
 
@@ -161,7 +150,7 @@ def _draw_heats(explanation: Explanation) -> str:
     heats = []
     for place, word in enumerate(explanation.words):
         if word.attention is not None:
-            overlay = _embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
+            overlay = embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
             heats.append(f'<img class="heat{_shown(place, first)}" data-of="{place}" alt="" src="{overlay}">')
     return "".join(heats)
 
@@ -247,9 +236,3 @@ def _percent(probability: float) -> str:
 def _prose(sentence: str) -> str:
     """A sentence with `code` in it."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))
-
-
-def _embedded(picture: Image.Image, kind: str, *, quality: int) -> str:
-    file = io.BytesIO()
-    picture.save(file, kind, quality=quality)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -6,14 +6,14 @@ import pytest
 
 from captioner.errors import ConfigError, DataError
 from captioner.text.bootstrap import changes, confidence_intervals
-from captioner.text.metrics import score
+from captioner.text.metrics import picture_statistics, score
 from tests.test_metrics import corpus, words
 
 
 def test_intervals_contain_the_score_of_all_pictures():
     hypotheses, references = corpus(100)
     scores = score(hypotheses, references)
-    intervals = confidence_intervals(hypotheses, references, samples=300)
+    intervals = confidence_intervals(picture_statistics(hypotheses, references), samples=300)
     assert list(intervals) == ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d"]
     for name, interval in intervals.items():
         assert interval.low < getattr(scores, name) < interval.high
@@ -21,7 +21,7 @@ def test_intervals_contain_the_score_of_all_pictures():
 
 def test_intervals_shrink_with_the_square_root_of_the_pictures():
     def width(pictures: int) -> float:
-        interval = confidence_intervals(*corpus(pictures), samples=300)["rouge_l"]
+        interval = confidence_intervals(picture_statistics(*corpus(pictures)), samples=300)["rouge_l"]
         return interval.high - interval.low
 
     assert width(40) / width(640) == pytest.approx(math.sqrt(640 / 40), rel=0.35)
@@ -29,16 +29,16 @@ def test_intervals_shrink_with_the_square_root_of_the_pictures():
 
 def test_intervals_widen_with_the_level_and_repeat_with_the_seed():
     hypotheses, references = corpus(50)
-    narrow = confidence_intervals(hypotheses, references, samples=100, level=0.5)
-    wide = confidence_intervals(hypotheses, references, samples=100, level=0.9)
-    assert wide == confidence_intervals(hypotheses, references, samples=100, level=0.9)
-    assert wide != confidence_intervals(hypotheses, references, samples=100, level=0.9, seed=1)
+    narrow = confidence_intervals(picture_statistics(hypotheses, references), samples=100, level=0.5)
+    wide = confidence_intervals(picture_statistics(hypotheses, references), samples=100, level=0.9)
+    assert wide == confidence_intervals(picture_statistics(hypotheses, references), samples=100, level=0.9)
+    assert wide != confidence_intervals(picture_statistics(hypotheses, references), samples=100, level=0.9, seed=1)
     assert all(wide[name].low < narrow[name].low < narrow[name].high < wide[name].high for name in wide)
 
 
 def test_pictures_that_are_all_alike_leave_no_doubt():
     hypotheses, references = words(*["a dog runs fast"] * 5), [words("a dog sits there")] * 5
-    interval = confidence_intervals(hypotheses, references, samples=20)["bleu_1"]
+    interval = confidence_intervals(picture_statistics(hypotheses, references), samples=20)["bleu_1"]
     assert interval == pytest.approx((50, 50))
 
 
@@ -47,7 +47,7 @@ def test_a_change_tells_the_scores_of_both_and_an_interval_around_the_gain():
     new = [captions[0] for captions in references]
     told = changes(old, new, references, samples=300)
     before, after = score(old, references), score(new, references)
-    alone = confidence_intervals(old, references, samples=300)
+    alone = confidence_intervals(picture_statistics(old, references), samples=300)
     for name, change in told.items():
         assert change.old == pytest.approx(getattr(before, name))
         assert change.new == pytest.approx(getattr(after, name))
@@ -92,4 +92,4 @@ def test_two_sets_of_captions_must_be_of_the_same_pictures():
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"level": 0}, {"level": 95}])
 def test_intervals_refuse_settings_that_mean_nothing(settings):
     with pytest.raises(ConfigError, match="must"):
-        confidence_intervals(words("a dog"), [words("a dog")], **settings)
+        confidence_intervals(picture_statistics(words("a dog"), [words("a dog")]), **settings)

@@ -16,7 +16,7 @@ from captioner.inference.captioner import Captioner
 from captioner.text.bootstrap import Interval, confidence_intervals
 from captioner.text.claims import Contradicted, contradicted
 from captioner.text.faults import Faults, find_faults
-from captioner.text.metrics import CiderD, Scores, score
+from captioner.text.metrics import Scores, picture_statistics, score
 
 NORMALISATION = (
     "Captions and references are compared word by word after the same normalisation: Unicode NFKC, lower case, "
@@ -193,10 +193,11 @@ def _judge(
     references = [[normalise(reference) for reference in picture.references] for picture in said]
     training = None if training_captions is None else [normalise(caption) for caption in training_captions]
     scores = score(hypotheses, references, training)
-    each = 100 * CiderD(references).score(hypotheses, references)
+    statistics = picture_statistics(hypotheses, references)
+    each = 100 * statistics[:, -1]
     return Evaluation(
         scores=scores,
-        intervals=confidence_intervals(hypotheses, references),
+        intervals=confidence_intervals(statistics),
         faults=find_faults(hypotheses),
         reference_faults=find_faults(list(itertools.chain.from_iterable(references))),
         contradicted=contradicted(hypotheses, references),

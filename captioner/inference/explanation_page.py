@@ -97,9 +97,9 @@ def render_explanation(explanation: Explanation, picture: Image.Image, *, name: 
         title=explanation.caption.hedged or "",
         name=name,
         model=model,
-        picture=_embedded(shown, "JPEG", quality=84),
+        picture=embedded(shown, "JPEG", quality=84),
         ratio=shown.width / shown.height,
-        first=_most_focused(explanation),
+        first=first_word(explanation),
         remembers=any(word.not_looking > 0 for word in explanation.words),
         sentence_probability=_odds(explanation.log_probability),
         confidence=_told(explanation.caption.confidence),
@@ -145,7 +145,7 @@ def _inside(explanation: Explanation, words: list[_Word]) -> dict[str, Any]:
 def _word(word: ExplainedWord, brightest: float) -> _Word:
     overlay = ""
     if word.attention is not None:
-        overlay = _embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
+        overlay = embedded(attention_overlay(word.attention, brightest=brightest), "WEBP", quality=70)
     others = [
         _Other(_spelt(other.text), _percent(other.probability), other.probability, other.probability > word.probability)
         for other in word.alternatives
@@ -180,8 +180,8 @@ def _has_gate(explanation: Explanation, gate: str) -> bool:
     return gates is not None and getattr(gates, gate) is not None
 
 
-def _most_focused(explanation: Explanation) -> int:
-    """Which word to show first: the content word that looked hardest at one place."""
+def first_word(explanation: Explanation) -> int:
+    """The place of the word to show first: the content word that looked hardest at one spot."""
     focus = [
         0.0 if word.attention is None or word.text in FUNCTION_WORDS else float(word.attention.max())
         for word in explanation.words
@@ -220,7 +220,8 @@ def _odds(log_probability: float) -> str:
     return f"1 in {ratio:,.0f}"
 
 
-def _embedded(picture: Image.Image, kind: str, *, quality: int) -> str:
+def embedded(picture: Image.Image, kind: str, *, quality: int) -> str:
+    """A picture as an address that holds it, for the `src` of an `img`."""
     file = io.BytesIO()
     picture.save(file, kind, quality=quality)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

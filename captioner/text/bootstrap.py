@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 
 def confidence_intervals(
-    hypotheses: Captions, references: References, *, samples: int = 1000, seed: int = 0, level: float = 0.95
+    statistics: NDArray[np.float64], *, samples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
     """Bootstrap intervals of BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D, on the 0-100 scale of `Scores`.
 
@@ -44,8 +44,7 @@ def confidence_intervals(
     METEOR is left out.
 
     Args:
-        hypotheses: one tokenised caption per picture.
-        references: the tokenised references of each picture.
+        statistics: what `captioner.text.metrics.picture_statistics` tells of the captions, a row for each picture.
         samples: how many times to draw.
         seed: the same seed gives the same intervals.
         level: the share of samples inside, between 0 and 1.
@@ -55,9 +54,8 @@ def confidence_intervals(
 
     Raises:
         ConfigError: `samples` is below 1 or `level` is not between 0 and 1.
-        DataError: as in `captioner.text.metrics.score`.
     """
-    values = _resampled(picture_statistics(hypotheses, references), samples, seed)
+    values = _resampled(statistics, samples, seed)
     return dict(zip(SUMMABLE, _intervals(values, level), strict=True))
 
 
@@ -73,7 +71,8 @@ def changes(
     """Two sets of captions of the same pictures: their scores and the paired bootstrap interval of the difference.
 
     Every draw of pictures scores both sets (Koehn 2004, section 4), so that pictures which are hard for both tell
-    nothing. The other arguments, the names and the errors are those of `confidence_intervals`.
+    nothing. The other arguments and the names are those of `confidence_intervals`, and so are the errors, with those of
+    `captioner.text.metrics.score`.
     """
     statistics = [picture_statistics(captions, references) for captions in (old, new)]
     scores = [scores_from_sums(part.sum(axis=0, keepdims=True), pictures=len(references))[0] for part in statistics]
