@@ -97,7 +97,16 @@ def caption_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
         "api_visibility": "private",
         "concurrency_id": "model",
     }
-    gr.on([picture.change, model.change, *changes(panel)], **answering)
+    gr.on([picture.change, *changes(panel)], **answering)
+    before = gr.State(desk.models[0])
+    followed = model.change(
+        partial(_follow, desk),
+        [model, before, *panel.values()],
+        [before, *panel.values()],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    followed.then(**answering)
     for drawn in (words, inside):
         branch = drawn.click(go_on, None, panel["beginning"], show_progress="hidden", api_visibility="private")
         branch.then(**answering)
@@ -203,10 +212,14 @@ def pack(desk: Desk, asked: tuple[Any, ...] | None) -> str:
 def record(desk: Desk, picture: str | None, model: str, wishes: Wishes) -> dict[str, Any]:
     """What a program gets: the caption and how sure it is, its candidates best first, its words, and notes on wishes.
 
+    Gradio fills in what a program leaves out with what the page shows at first, the first model's own search: that is
+    no wish.
+
     Raises gradio.Error with a sentence when there is no picture, it cannot be read or no caption obeys the wishes.
     """
     if picture is None:
         raise _told("There must be a picture, but none came; send one.")
+    wishes = wishes.without(desk.captioner(desk.models[0]).search)
     try:
         caption = desk.describe(Path(picture), _asked(desk, model, wishes))
     except CaptionerError as error:
@@ -287,6 +300,12 @@ def _draw_commands(desk: Desk, model: str, picture: str, wishes: Wishes, *, path
     }
     unnamed = [f"As shown they ask the shipped model; to ask {model}, add --model and the folder it lies in."]
     return draw_commands(lines) + draw_notes(unnamed if meant is None else [])
+
+
+def _follow(desk: Desk, model: str, before: str, *given: Any) -> list[Any]:
+    """The model, and the panel for it: what was no wish while the model `before` was asked is none now."""
+    old, new = (unsteered(desk.captioner(each).search) for each in (before, model))
+    return [model, *(its if wish == theirs else wish for wish, theirs, its in zip(given, old, new, strict=True))]
 
 
 def _stored_wishes(desk: Desk, model: str) -> list[Any]:

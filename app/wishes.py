@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,12 @@ class Wishes:
             if getattr(self, name) is not None
         }
         return changed_search(stored, given)
+
+    def without(self, stored: SearchConfig) -> Wishes:
+        """The wishes but for those that ask for what is stored."""
+        names = [field.name for field in fields(self)]
+        stored_too = [name for name in names if getattr(stored, name, None) == getattr(self, name)]
+        return replace(self, **dict.fromkeys(stored_too))
 
     def steer(self, stored: SearchConfig) -> bool:
         """Whether anything is wished for that is not stored."""

@@ -22,7 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app.caption import NO_PICTURE, Answer, _answer_news, answer, go_on, open_sample, record
+from app.caption import NO_PICTURE, Answer, _answer_news, _follow, answer, go_on, open_sample, record
 from app.desk import Desk
 from app.drawing import (
     draw_alternatives,
@@ -165,6 +165,22 @@ def test_a_text_file_named_jpg_is_answered_with_a_sentence_that_hides_where_it_l
     assert str(text_file.parent) not in shown.sentence
     with pytest.raises(gr.Error, match=r"^'letter\.jpg must be"):
         record(desk_of(captioner), str(text_file), "m", Wishes())
+
+
+def test_another_model_is_asked_as_it_is_stored_but_for_what_was_wished(captioner: Captioner, picture: Path) -> None:
+    model = build_model(captioner.model.config, captioner.model.vocabulary)
+    model.config = replace(model.config, search=replace(captioner.search, beam_width=2, length_exponent=1.0))
+    desk = Desk({"m": captioner, "other": Captioner(model)})
+    shown = unsteered(captioner.search)
+    wished = list(shown)
+    wished[0], wished[3] = "dog", 1
+    before, *panel = _follow(desk, "other", "m", *wished)
+    assert before == "other"
+    assert Wishes(*panel).search(model.config.search) == replace(model.config.search, min_length=1)
+    assert Wishes(*panel).steering().forbid == ("dog",)
+    assert _follow(desk, "m", "other", *panel) == ["m", *wished]
+    asked = record(desk, str(picture), "other", Wishes(*shown))
+    assert len(asked["candidates"]) == 2
 
 
 # The wishes
