@@ -30,7 +30,7 @@ from .drawing import (
 )
 from .limits import Limits
 from .preprocessing import preprocessed
-from .takeaway import alt_text, command, model_option, options, pack_explanation
+from .takeaway import FETCH, alt_text, command, model_option, options, pack_explanation
 from .uploads import NO_LONGER_KEPT
 from .wishes import Wishes, changes, taking_wishes, unsteered, wishes_panel
 
@@ -50,13 +50,6 @@ class Answer(NamedTuple):
 
 
 SAMPLES = sample_pictures()
-# Gradio has no download that is made when it is asked for: once it is made, the page fetches it.
-_FETCH = """file => {
-  const link = document.createElement("a");
-  link.href = file.url;
-  link.download = file.orig_name;
-  link.click();
-}"""
 
 NO_PICTURE = Answer(
     '<p class="waiting">Choose a picture, and its sentence appears here.</p>'
@@ -117,7 +110,7 @@ def caption_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
     packed = sentence.submit(
         partial(pack, desk), asked, made, show_progress="hidden", api_visibility="private", concurrency_id="model"
     )
-    packed.success(None, made, js=_FETCH, api_visibility="private")
+    packed.success(None, made, js=FETCH, api_visibility="private")
     # The same for programs: never clicked, it gives gradio_client something to call.
     gr.Button(visible=False).click(
         taking_wishes(partial(record, desk)),

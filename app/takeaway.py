@@ -21,6 +21,14 @@ from captioner.model.hub import SHIPPED, check_repository
 from captioner.text.alt_text import lint_alt_text, mend_alt_text
 from captioner.text.steering import Steering
 
+# Gradio has no download that is made when it is asked for: once it is made, the page fetches it.
+FETCH: Final = """file => {
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
+
 # What has no meaning for the other way of choosing, and is refused there.
 _OF_BEAM: Final = ("beam_width", "length_exponent", "consensus", "groups", "diversity")
 _OF_CHANCE: Final = ("temperature", "top_k", "top_p", "seed")

@@ -17,6 +17,7 @@ from .home import Home
 from .lessons import MOST_CAPTIONS, Lessons
 from .preprocessing import preprocessed
 from .retraining import LEAST_PICTURES, Retraining
+from .takeaway import FETCH
 from .teach_correcting import SHOWN, UNCHANGED, Correcting, View
 from .teach_drawing import draw_outcome, draw_standing, draw_wrong
 from .uploads import uploads
@@ -79,7 +80,6 @@ class Shown(NamedTuple):
     verdict: Any
     """Whether there is one to be found."""
     outcome: Any
-    download: Any
     discard: Any
     wrong: Any
     timer: Any
@@ -205,12 +205,13 @@ def _lay_out_teaching(
     go_on = gr.Button("Go on", variant="primary", visible=False, elem_id="teach-go-on")
     with gr.Column(visible=False, elem_id="teach-verdict") as verdict:
         outcome = gr.HTML(elem_id="teach-outcome")
-        download = gr.DownloadButton("Download the whole comparison", elem_id="teach-download")
+        download = gr.Button("Download the whole comparison", elem_id="teach-download")
         name = gr.Textbox(label="Name of the new model", max_lines=1, max_length=64, elem_id="teach-name")
         accept = gr.Button("Accept the new model", variant="primary", elem_id="teach-accept")
     discard = gr.Button("Discard it", visible=False, elem_id="teach-discard")
+    made = gr.DownloadButton(visible=False)
     timer = gr.Timer(_SECONDS_BETWEEN_LOOKS, active=False)
-    shown = list(Shown(standing, start, stop, go_on, verdict, outcome, download, discard, wrong, timer))
+    shown = list(Shown(standing, start, stop, go_on, verdict, outcome, discard, wrong, timer))
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     look = partial(_look, retraining, lessons)
     showing: dict[str, Any] = {"fn": look, "inputs": None, "outputs": shown, **quietly}
@@ -218,6 +219,8 @@ def _lay_out_teaching(
     page.load(**showing).then(**naming)
     timer.tick(**showing)
     start.click(_then(look, lambda chosen: retraining.start(chosen, lessons)), model, shown, **quietly).then(**naming)
+    fetched = download.click(partial(_comparison, retraining), None, made, **quietly)
+    fetched.success(None, made, js=FETCH, api_visibility="private")
     stop.click(_then(look, retraining.stop), None, shown, **quietly)
     go_on.click(_then(look, retraining.go_on), None, shown, **quietly)
     discard.click(
@@ -231,6 +234,14 @@ def _lay_out_teaching(
     return showing
 
 
+def _comparison(retraining: Retraining) -> Any:
+    """The whole comparison as a file where Gradio serves it, if there is one."""
+    outcome = retraining.outcome()
+    if outcome is None:
+        raise gr.Error("There must be a comparison to download, but there is none any more.", print_exception=False)
+    return save_bytes_to_cache(outcome.report, "comparison.html", get_upload_folder())
+
+
 def _look(retraining: Retraining, lessons: Lessons, wrong: str = "") -> Shown:
     standing = retraining.standing()
     state, outcome = standing.state, retraining.outcome()
@@ -238,9 +249,6 @@ def _look(retraining: Retraining, lessons: Lessons, wrong: str = "") -> Shown:
         pictures = len(lessons.kept())
     except DataError as error:
         pictures, wrong = 0, wrong or str(error)
-    report = (
-        gr.skip() if outcome is None else save_bytes_to_cache(outcome.report, "comparison.html", get_upload_folder())
-    )
     return Shown(
         draw_standing(standing, pictures=pictures),
         gr.update(visible=state == "none", interactive=pictures >= LEAST_PICTURES),
@@ -248,7 +256,6 @@ def _look(retraining: Retraining, lessons: Lessons, wrong: str = "") -> Shown:
         gr.update(visible=state in ("stopped", "failed")),
         gr.update(visible=outcome is not None),
         "" if outcome is None else draw_outcome(outcome, lessons),
-        report,
         gr.update(visible=state in ("stopped", "failed", "done")),
         wrong,
         gr.Timer(active=state == "running"),

@@ -171,6 +171,16 @@ def test_what_a_run_begins_with_is_measured_and_kept_if_nothing_better_comes(tmp
     assert torch.equal(load_checkpoint(tmp_path / "best").decoder.output_bias, before)
 
 
+def test_of_one_development_picture_whose_cider_is_always_0_bleu_chooses_the_best(tmp_path: Path) -> None:
+    model = model_to_train(epochs=20, patience=20)
+    pictures, one = some_pictures(model, 22, 2), some_pictures(model, 1, 1)
+    first, *later = evaluations(list(fit(model, pictures, one, folder=tmp_path, evaluate_first=True)))
+    best = max((first, *later), key=lambda event: event.bleu_4)
+    assert {event.cider_d for event in (first, *later)} == {0.0}
+    assert best.bleu_4 > first.bleu_4
+    assert best.best
+
+
 def test_a_batch_that_cannot_be_learnt_is_skipped_counted_and_named(tmp_path: Path) -> None:
     """One picture has features that are no numbers: its batch changes nothing, once an epoch."""
     model = model_to_train()

@@ -180,11 +180,12 @@ class _Run:
             words_per_second=progress.words / progress.seconds if progress.words else None,
             seconds=progress.seconds,
             skipped=progress.skipped,
-            best=scores.cider_d > progress.best_cider_d,
+            # Of a single picture CIDEr-D is always 0.
+            best=(scores.cider_d, scores.bleu_4) > (progress.best_cider_d, progress.best_bleu_4),
             examples=scores.examples,
         )
         if evaluated.best:
-            progress.best_cider_d = scores.cider_d
+            progress.best_cider_d, progress.best_bleu_4 = scores.cider_d, scores.bleu_4
             progress.evaluations_since_best = 0
         else:
             progress.evaluations_since_best += 1

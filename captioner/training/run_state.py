@@ -27,6 +27,7 @@ class Progress:
     """Batches so far; the next one's number."""
     skipped_in_a_row: int = 0
     best_cider_d: float = float("-inf")
+    best_bleu_4: float = float("-inf")
     evaluations_since_best: int = 0
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     """What `metrics.jsonl` holds."""
