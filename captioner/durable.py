@@ -27,6 +27,10 @@ UNFINISHED = ".unfinished"
 """How the names of files end that are still being written; whoever lists a folder passes over them."""
 
 
+class BusyError(DataError):
+    """Another process writes to the same file."""
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that becomes `path` when the block ends, and vanishes if the block raises.
@@ -172,7 +176,10 @@ def _unfinished(path: Path) -> Path:
 
 
 def _begin(unfinished: Path, path: Path) -> int:
-    """A new file open for writing; one that a killed process left is taken away first."""
+    """A new file open for writing; one that a killed process left is taken away first.
+
+    Raises DataError when another process is writing it.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     try:
         handle = os.open(unfinished, flags, 0o666)
@@ -185,7 +192,19 @@ def _begin(unfinished: Path, path: Path) -> int:
             os.close(left)
         handle = os.open(unfinished, flags, 0o666)
     _lock(handle, path)
+    # Before it was locked another process may have taken it for one that was left, and begun its own.
+    if not _is_at(handle, unfinished):
+        os.close(handle)
+        raise _busy(path)
     return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(handle: int, path: Path) -> None:
@@ -195,9 +214,13 @@ def _lock(handle: int, path: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise DataError(
-            f"Only one process at a time can write to {path}, but another does; wait for it, or choose another --out."
-        ) from error
+        raise _busy(path) from error
+
+
+def _busy(path: Path) -> BusyError:
+    return BusyError(
+        f"Only one process at a time can write to {path}, but another does; wait for it, or choose another --out."
+    )
 
 
 @contextlib.contextmanager

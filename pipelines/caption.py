@@ -187,6 +187,12 @@ def caption(
         check_watchable(named)
     else:
         list_items(**chosen)  # what is wrong with the names is said before a model is loaded
+    if candidates is not None and not output.has_journal:
+        raise ConfigError("--candidates are told in records; give --out with a file or folder of records.")
+    if alt_text and output.kept:
+        raise ConfigError("--alt-text prints what speaks against captions, and nothing is printed here; give no --out.")
+    if engine != "ray" and (actors != 1 or gpus):
+        raise ConfigError("--actors and --gpus are shares of a Ray cluster; give --engine ray, too.")
     if engine == "ray" and (watch or not output.has_journal):
         raise ConfigError("The engine ray writes into one file; give --out, and neither sidecars nor --watch.")
     if dry_run:

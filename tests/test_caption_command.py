@@ -88,6 +88,20 @@ def test_what_could_not_be_read_is_tried_again_on_demand(
     refused(run(folder, "--out", out, "--retry"), "--retry", "give --resume, too")
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--candidates", "2"], "are told in records"),
+        (["--alt-text", "--format", "sidecar"], "nothing is printed here"),
+        (["--actors", "4"], "give --engine ray"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    run, pictures: list[Path], options: list[str], sentence: str
+) -> None:
+    refused(run(pictures[0], *options), sentence)
+
+
 def test_one_file_is_not_worded_in_two_ways(run, pictures: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "a.jsonl"
     run(pictures[0].parent, "--out", out, "--limit", "2", "--prefix", "photo: ")

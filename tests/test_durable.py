@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from captioner import durable
 from captioner.durable import Growing, alone, is_being_written, whole_file, write_whole
 from captioner.errors import DataError
 
@@ -77,6 +78,21 @@ def test_two_cannot_write_one_whole_file(tmp_path):
         with pytest.raises(DataError, match="Only one process at a time can write to"):
             write_whole(path, "second")
     assert path.read_text() == "first"
+
+
+def test_who_lost_the_new_file_before_it_was_locked_does_not_move_the_others_into_place(tmp_path, monkeypatch):
+    target, unfinished, lock = tmp_path / "x.txt", tmp_path / ".x.txt.unfinished", durable._lock
+    target.write_text("old")
+
+    def lock_too_late(handle, path):
+        unfinished.unlink()
+        unfinished.write_text("half of what ano")
+        lock(handle, path)
+
+    monkeypatch.setattr(durable, "_lock", lock_too_late)
+    with pytest.raises(DataError, match="Only one process at a time"):
+        write_whole(target, "new")
+    assert (target.read_text(), unfinished.read_text()) == ("old", "half of what ano")
 
 
 def test_the_longest_name_can_be_written(tmp_path):

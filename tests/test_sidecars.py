@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from captioner.data.listing import Item
+from captioner.durable import whole_file
 from captioner.errors import ConfigError, DataError
 from captioner.inference.sidecars import OnExisting, Sidecars
 from tests.faults import Kind, every_fault
@@ -43,6 +44,14 @@ def test_sidecars_in_another_folder_lie_as_the_pictures_do(tmp_path: Path) -> No
     one = item(tmp_path / "in" / "a" / "b" / "dog.jpg", below=tmp_path / "in")
     Sidecars(tmp_path / "out", suffix=".caption").write(one, "A dog runs.")
     assert (tmp_path / "out" / "a" / "b" / "dog.caption").read_text() == "A dog runs.\n"
+
+
+def test_a_sidecar_that_another_run_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    one = item(tmp_path / "a.jpg")
+    with whole_file(tmp_path / "a.txt"):
+        assert not Sidecars(None).write(one, "A dog.")
+        with pytest.raises(DataError, match="Only one process at a time"):
+            Sidecars(None, on_existing="overwrite").write(one, "A dog.")
 
 
 def test_a_picture_inside_an_archive_has_its_sidecar_in_the_folder_only(tmp_path: Path) -> None:

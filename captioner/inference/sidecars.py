@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from captioner.data.images import IMAGE_SUFFIXES, printable
 from captioner.data.listing import Item
-from captioner.durable import told, write_whole
+from captioner.durable import BusyError, told, write_whole
 from captioner.errors import ConfigError, DataError
 
 OnExisting = Literal["skip", "overwrite", "append", "prepend", "fail"]
@@ -107,6 +107,10 @@ class Sidecars:
             with told(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, new)
+        except BusyError:
+            if self.on_existing == "skip":  # another run captions it at this moment
+                return False
+            raise
         except DataError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_ONE_PLACE:
                 raise SidecarError(str(error)) from error
