@@ -224,7 +224,8 @@ def _measured(
     # Words of one picture are alike, so the bootstrap draws pictures; sums per picture are all a draw needs.
     sums = np.zeros((pictures, values.shape[1] + 1))
     np.add.at(sums, picture, np.column_stack([values, np.ones(len(words))]))
-    drawn = sums[rng.integers(pictures, size=(_BOOTSTRAP, pictures))].sum(axis=1)
+    times = (np.bincount(rng.integers(pictures, size=pictures), minlength=pictures) for _ in range(_BOOTSTRAP))
+    drawn = np.stack([each @ sums for each in times])
     low, high = np.quantile(drawn[:, :-1] / drawn[:, -1:], [0.025, 0.975], axis=0)
     estimates = [Estimate(*map(float, each)) for each in zip(values.mean(axis=0), low, high, strict=True)]
     return Faithfulness(tuple(words), pictures, failed, count, regions, draws, *estimates)

@@ -71,6 +71,7 @@ class Reliability:
 
 def measure(probabilities: Floats, raw: Floats, right: Bools, groups: NDArray[np.int64]) -> Reliability:
     """Measure probabilities, and compare their order with that of `raw` scores; `groups` (cases,) go together."""
+    curve, raw_curve = risks(probabilities, right), risks(raw, right)
     return Reliability(
         cases=len(right),
         right=float(right.mean()),
@@ -78,12 +79,12 @@ def measure(probabilities: Floats, raw: Floats, right: Bools, groups: NDArray[np
         calibration_error_by_chance=_error_by_chance(probabilities),
         auroc=auroc(probabilities, right),
         raw_auroc=auroc(raw, right),
-        risk_area=float(risks(probabilities, right).mean()),
-        raw_risk_area=float(risks(raw, right).mean()),
+        risk_area=float(curve.mean()),
+        raw_risk_area=float(raw_curve.mean()),
         best_risk_area=float(risks(right.astype(np.float64), right).mean()),
         gain=_gain(probabilities, raw, right, groups),
         bins=tuple(calibration_bins(probabilities, right)),
-        risks=(risks(probabilities, right), risks(raw, right)),
+        risks=(curve, raw_curve),
     )
 
 
