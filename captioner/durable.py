@@ -77,6 +77,8 @@ class Growing:
         try:
             with told(path):
                 _lock(self._handle, path)
+                if not _is_at(self._handle, path):  # another has put a new one in its place
+                    raise _busy(path)
                 if fresh:
                     os.ftruncate(self._handle, 0)
                 else:
@@ -163,8 +165,10 @@ def is_being_written(path: Path) -> bool:
         return False
     try:
         _lock(handle, path)
-    except DataError:
+    except BusyError:
         return True
+    except OSError:  # file systems of other machines may know no locks of files opened to be read
+        return False
     finally:
         os.close(handle)
     return False
@@ -184,19 +188,27 @@ def _begin(unfinished: Path, path: Path) -> int:
     try:
         handle = os.open(unfinished, flags, 0o666)
     except FileExistsError:
-        left = os.open(unfinished, os.O_RDONLY)
         try:
-            _lock(left, path)  # whoever still writes it holds the lock
-            os.unlink(unfinished)
-        finally:
-            os.close(left)
-        handle = os.open(unfinished, flags, 0o666)
+            _take_away(unfinished, path)
+            handle = os.open(unfinished, flags, 0o666)
+        except (FileNotFoundError, FileExistsError):  # another process has just ended writing it, or begun
+            raise _busy(path) from None
     _lock(handle, path)
     # Before it was locked another process may have taken it for one that was left, and begun its own.
     if not _is_at(handle, unfinished):
         os.close(handle)
         raise _busy(path)
     return handle
+
+
+def _take_away(left: Path, path: Path) -> None:
+    """Delete what a killed process left; whoever still writes it holds the lock."""
+    handle = os.open(left, os.O_RDONLY)
+    try:
+        _lock(handle, path)
+        os.unlink(left)
+    finally:
+        os.close(handle)
 
 
 def _is_at(handle: int, path: Path) -> bool:

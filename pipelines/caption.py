@@ -74,7 +74,7 @@ def caption(
     retry: Annotated[
         bool,
         typer.Option(
-            "--retry", help="With --resume: also caption again what could not be read.", rich_help_panel=_OUTPUT
+            "--retry", help="With --resume: forget what could not be read, and try again.", rich_help_panel=_OUTPUT
         ),
     ] = False,
     on_existing: Annotated[

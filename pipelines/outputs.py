@@ -108,8 +108,7 @@ class Output:
 
     def open(self, style: "RecordStyle") -> "OneFile | BesidePictures":
         """The place itself; only for captions that are kept. Raises DataError when nothing can be written there."""
-        from captioner.inference.destinations import BesidePictures, OneFile, journal_path
-        from captioner.inference.records import forget_errors
+        from captioner.inference.destinations import BesidePictures, OneFile
         from captioner.inference.sidecars import Sidecars
 
         if self.format == _SIDECAR:
@@ -117,9 +116,7 @@ class Output:
         assert self.out is not None, "every format but sidecars has its --out"
         assert self.format is not None, "nobody opens a place for captions that are printed"
         assert self._existing != "prepend", "only sidecars are prepended to"
-        if self._retry and (journal := journal_path(self.out, self.format)).exists():
-            forget_errors(journal)
-        return OneFile(self.out, self.format, style, already_there=self._existing)
+        return OneFile(self.out, self.format, style, already_there=self._existing, retry=self._retry)
 
     def undone(self, items: "Iterator[Item]") -> "Iterator[Item]":
         """The items that have no caption there yet; nothing is written."""

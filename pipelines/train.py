@@ -86,7 +86,7 @@ def learn(
     tell: "Callable[[Event], None]",
 ) -> None:
     """The run itself; `tell` hears of every event. The errors are those of `fit` and of what it needs."""
-    from captioner.config import load_config
+    from captioner.config import SearchConfig, load_config
     from captioner.inference.run_page import follow_run, show_examples
     from captioner.model.checkpoint import load_checkpoint
     from captioner.model.device import choose_device
@@ -106,7 +106,8 @@ def learn(
         raise TrainingError(f"There is a run in {out} already; go on with --resume, or choose another --out.")
     collection = load_to_learn(data)
     captions = list(collection["train"]["captions"])
-    config = _short_enough(config, captions, console)
+    if config.search.min_length == (SearchConfig() if old is None else old.config.search).min_length:
+        config = _short_enough(config, captions, console)
     model = new_model(config, captions) if old is None else warm_start(old, config, captions)
     model.to(choose_device(device))
     encoder, last_blocks = split_encoder(model.encoder, config.training.tuned_blocks)

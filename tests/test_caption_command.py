@@ -81,7 +81,13 @@ def test_what_could_not_be_read_is_tried_again_on_demand(
     assert "2 of those done before have no caption; --retry" in run(folder, "--out", out, "--resume").stderr
     waiting = run(folder, "--out", out, "--resume", "--retry", "--dry-run").stdout
     assert waiting.split() == [str(pictures[1])]
+    before = journal.read_bytes()
+    refused(run(folder, "--out", out, "--resume", "--retry", "--prefix", "x: "), "wording.prefix")
+    assert journal.read_bytes() == before
+    journal.rename(tmp_path / "elsewhere")
+    journal.symlink_to(tmp_path / "elsewhere")
     answer = run(folder, "--out", out, "--resume", "--retry")
+    assert journal.is_symlink()
     assert "1 picture captioned" in answer.stderr
     assert [record["path"] for record in records(journal) if record["error"]] == [str(folder / "letter.png")]
     assert sorted(paths(journal)) == sorted([*map(str, pictures), str(folder / "letter.png")])

@@ -164,6 +164,10 @@ def test_a_folder_of_other_things_is_refused_before_anything_is_captioned(tmp_pa
     with pytest.raises(DataError, match="other things; choose another --out"):
         OneFile(tmp_path, kind, RecordStyle(ORIGIN), already_there="fail")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "new.jsonl").write_text("{}")
+    with pytest.raises(DataError, match="There are captions in"):
+        OneFile(tmp_path / "new", kind, RecordStyle(ORIGIN), already_there="fail")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
@@ -187,6 +191,8 @@ def test_a_sidecar_that_cannot_be_is_the_error_of_its_picture_alone(tmp_path: Pa
     answers = [answer.caption for answer in sidecars.write(batch)]
     assert [answer.error_kind for answer in answers] == ["not written", "not written", None]
     assert "give a folder for the sidecars" in str(answers[0].error)
+    with pytest.raises(DataError, match="give a folder for the sidecars"):  # where that is so of the first of all
+        BesidePictures(Sidecars(None), RecordStyle(ORIGIN)).write(batch[:2])
     assert "File name too long" in str(answers[1].error)
     assert (tmp_path / good.name).with_suffix(".txt").read_text() == "A dog.\n"
 

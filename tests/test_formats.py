@@ -485,11 +485,18 @@ def test_columns_of_other_names_can_be_told(tmp_path):
 
 @pytest.mark.parametrize(
     "head",
-    ["caption,caption,caption", "caption,caption_2,caption_10", "caption,caption.1,caption.2", "text1,text2,text9"],
+    [
+        "caption,caption,caption",
+        "caption,caption_2,caption_10",
+        "caption,caption.1,caption.2",
+        "text1,text2,text9",
+        "caption_1,caption_2,caption_3,prompt",
+    ],
 )
 def test_all_captions_of_a_row_are_read_whatever_their_columns_are_called(tmp_path, head):
     pictures(tmp_path, "a.jpg")
-    (tmp_path / "t.csv").write_text(f"image,{head}\na.jpg,a dog,it runs,it is fast\n")
+    cells = "a dog,it runs,it is fast,unused".split(",")[: head.count(",") + 1]
+    (tmp_path / "t.csv").write_text(f"image,{head}\na.jpg,{','.join(cells)}\n")
     assert recognised(tmp_path) == "table"
     assert captions(tmp_path) == {"a.jpg": (None, "a dog", "it runs", "it is fast")}
 
@@ -531,12 +538,13 @@ def test_parquet_holds_pictures_or_their_paths(tmp_path, kind):
     assert [row["image"]["bytes"] for row in stored] == [jpeg(0), jpeg(1)]
 
 
-def test_a_picture_in_several_rows_with_its_bytes_has_the_captions_of_all(tmp_path):
+@pytest.mark.parametrize("named", [True, False])
+def test_a_picture_in_several_rows_with_its_bytes_has_the_captions_of_all(tmp_path, named):
     rows = [(n, caption) for caption in ("a dog", "it runs", "a dog") for n in range(2)]
     table = {
-        "image_id": [str(n) for n, _ in rows],
-        "image": [jpeg(n) for n, _ in rows],
+        "image": [{"bytes": jpeg(n), "path": "same.jpg"} for n, _ in rows],
         "caption": [c for _, c in rows],
+        **({"image_id": [str(n) for n, _ in rows]} if named else {}),
     }
     parquet.write_table(pa.table(table), tmp_path / "t.parquet")
     result = prepared(tmp_path, tmp_path)

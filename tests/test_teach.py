@@ -22,7 +22,7 @@ from app.interface import build_page
 from app.lessons import Lesson, Lessons
 from app.limits import OWN, PUBLIC
 from app.retraining import LEAST_PICTURES, Outcome, Retraining, Standing
-from app.teach_correcting import Correcting, View
+from app.teach_correcting import UNCHANGED, Correcting, View
 from app.teach_drawing import draw_kept, draw_new_words, draw_outcome, draw_standing, in_words
 from app.uploads import Upload, uploads_here
 from captioner.errors import ConfigError, DataError, ImageError
@@ -292,6 +292,12 @@ def test_each_uploaded_picture_waits_with_a_suggestion_and_a_broken_one_is_told(
     assert "letter.jpg must be" in last.told
     assert str(tmp_path) not in last.told
     assert [lesson.captions for lesson in correcting.lessons.waiting()] == [(said,)]
+
+
+def test_the_end_of_an_upload_leaves_alone_what_is_written_meanwhile(correcting: Correcting, tmp_path: Path) -> None:
+    came = [Upload(drawing(tmp_path, number), f"{number}.png") for number in range(1, 10)]
+    *_, last = correcting.take_in("default", None, 6, came)
+    assert last == UNCHANGED._replace(told=last.told)
 
 
 def test_what_is_kept_is_followed_by_the_next_that_waits_and_then_by_nothing(

@@ -61,6 +61,8 @@ def test_where_captions_are_short_the_model_may_say_short_ones(
     collection.save_to_disk(str(labels))
     trained(labels, model_folder, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "best").config.search.min_length == 1
+    trained(labels, model_folder, tmp_path / "wished", set=[*QUICK, "search.min_length=3"])
+    assert load_checkpoint(tmp_path / "wished" / "best").config.search.min_length == 3
     assert "Captions of 1 words are usual here: search.min_length is 1." in " ".join(capsys.readouterr().err.split())
 
 

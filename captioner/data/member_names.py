@@ -4,6 +4,7 @@ import os
 
 # Where file systems end, too: they take paths of 4,096 bytes, and programs that walk folders some hundred levels.
 _LONGEST, _DEEPEST = 4096, 64
+_CUT_TO = 128
 
 
 class MemberNames:
@@ -23,7 +24,7 @@ class MemberNames:
         `a#2.jpg`).
         """
         if len(given) > _LONGEST:
-            given = given[-_LONGEST // 32 :].rpartition("/")[2].lstrip(".")
+            given = given.rpartition("/")[2][-_CUT_TO:]
         parts = [part for part in given.replace("\0", "_").split("/") if part not in ("", ".", "..")]
         if not parts or any(part.startswith(".") for part in parts):
             return None

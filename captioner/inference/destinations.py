@@ -14,7 +14,7 @@ from captioner.errors import DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Caption
 from captioner.inference.formats import FOLDER_FORMATS, FORMATS, JOURNAL
-from captioner.inference.formats.pictures import own_folder
+from captioner.inference.formats.pictures import check_owned
 from captioner.inference.records import Journal, Record, RecordStyle, key_of, read_records
 from captioner.inference.sidecars import SidecarError, Sidecars
 
@@ -40,11 +40,15 @@ class OneFile:
         style: RecordStyle,
         *,
         already_there: Literal["fail", "skip", "overwrite", "append"],
+        retry: bool = False,
     ) -> None:
-        """Raises DataError as `Journal` does, when what stands at `out` is no file (or no folder of such captions) that
-        could be replaced, and when the file to render is there without the journal it came from."""
+        """`retry` is that of `Journal`.
+
+        Raises DataError as that does, when what stands at `out` is no file (or no folder of such captions) that could
+        be replaced, and when the file to render is there without the journal it came from.
+        """
         if format_name in FOLDER_FORMATS:
-            own_folder(out, format_name)
+            check_owned(out, format_name)
         elif out.exists() and not out.is_file():
             raise DataError(
                 f"--out must be a file, new or one that can be replaced, but {out} is a folder, a pipe or a device; "
@@ -59,7 +63,7 @@ class OneFile:
                 f"{out} is there already, but not {journal}, the records that such a file is made from; replace it "
                 "(--on-existing overwrite), or choose another --out."
             )
-        self._journal = Journal(journal, already_there=already_there, origin=style.made_by)
+        self._journal = Journal(journal, already_there=already_there, origin=style.made_by, retry=retry)
 
     @property
     def errors_before(self) -> int:
@@ -97,6 +101,7 @@ class BesidePictures:
     def __init__(self, sidecars: Sidecars, style: RecordStyle) -> None:
         self._sidecars = sidecars
         self._style = style
+        self._wrote = False
         self._owners: dict[bytes, bytes] = {}
         """Whose each sidecar of this run is, where they mirror folders from different places."""
 
@@ -135,13 +140,18 @@ class BesidePictures:
 
         Raises DataError when none can be written.
         """
-        return [self._written(captioned) for captioned in batch]
+        answers = [self._written(captioned) for captioned in batch]
+        failed = [str(each.caption.error) for each in answers if each.caption.error_kind == "not written"]
+        if failed and not self._wrote:  # none can be
+            raise DataError(failed[0])
+        return answers
 
     def _written(self, captioned: Captioned) -> Captioned:
         caption = self._style.record(captioned)["caption"]
         try:
             if caption is not None:
                 self._sidecars.write(captioned.item, caption)
+                self._wrote = True
         except SidecarError as error:
             return replace(captioned, caption=Caption(error=str(error), error_kind="not written"))
         return captioned

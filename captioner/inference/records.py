@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import string
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -181,9 +182,14 @@ class Journal:
     """A file of JSON lines, one for each picture, that outlives any crash. Close it."""
 
     def __init__(
-        self, path: Path, *, already_there: Literal["fail", "skip", "overwrite", "append"], origin: Record | None = None
+        self,
+        path: Path,
+        *,
+        already_there: Literal["fail", "skip", "overwrite", "append"],
+        origin: Record | None = None,
+        retry: bool = False,
     ) -> None:
-        """Open or begin it, and learn what it holds already.
+        """Open or begin it, and learn what it holds already; with `retry` forget what can be tried again.
 
         Raises DataError when it cannot be written or read; or, if `already_there` says "fail", when it holds
         something; or, if "skip" or "append", when it is no journal; or, if "skip", when another `origin` made what it
@@ -203,6 +209,8 @@ class Journal:
         try:
             if already_there == "skip":
                 self.done = Done(self._records_made_alike(origin))
+                if retry and self.done.errors:
+                    self._forget_errors()
         except BaseException:
             self._file.close()
             raise
@@ -214,6 +222,16 @@ class Journal:
     def close(self) -> None:
         """Let others write to it."""
         self._file.close()
+
+    def _forget_errors(self) -> None:
+        """Write it anew without the records of what can be tried again: as if those had never been named."""
+        with whole_file(Path(os.path.realpath(self.path))) as file:
+            for record in read_records(self.path):
+                if not can_be_tried_again(record):
+                    file.write(to_line(record))
+        before, self._file = self._file, Growing(self.path)
+        before.close()
+        self.done = Done(read_records(self.path))
 
     def _records_made_alike(self, origin: Record | None) -> Iterator[Record]:
         expected = json.loads(json.dumps(origin))  # as JSON holds it: with lists for tuples
@@ -229,17 +247,6 @@ class Journal:
 def can_be_tried_again(record: Record) -> bool:
     """Whether a picture has no caption for a reason that may be gone another day, such as a disk that was away."""
     return record.get("error_kind") in _PASSING
-
-
-def forget_errors(path: Path) -> None:
-    """Take the records out of a journal whose pictures can be tried again, which then are as if they were never named.
-
-    Raises DataError when it is no journal, cannot be written, or another process writes to it.
-    """
-    with Growing(path), whole_file(path) as file:
-        for record in read_records(path):
-            if not can_be_tried_again(record):
-                file.write(to_line(record))
 
 
 def to_line(record: Record) -> bytes:

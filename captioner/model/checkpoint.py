@@ -111,10 +111,10 @@ def load_checkpoint(folder: Path) -> CaptioningModel:
             encoder = _encoder(config, tensors, preprocessing, fingerprints[1], folder)
             decoder = build_decoder(config.decoder, feature_size=encoder.feature_size, vocabulary_size=len(vocabulary))
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(
-            f"The settings in {folder / 'config.json'} must describe a network that can be built, but they do not "
-            f"({reason}); copy it again."
+            f"The settings in {folder / 'config.json'} must describe a network that fits into the memory, but none can "
+            f"be built from them ({reason}); make room, or copy the model again."
         ) from error
     _load(decoder, tensors, "decoder.", folder)
     return CaptioningModel(encoder, decoder, vocabulary, config, precision=PRECISIONS[precision]).eval()

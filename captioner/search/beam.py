@@ -37,9 +37,9 @@ from captioner.search.hypothesis import AnyState, Hypothesis, Step
 from captioner.search.tree import Recorder
 
 WIDEST = 1000
+"""What a beam may hold; more would take all memory long before it found better captions."""
 STEEPEST = 10
 """The greatest length exponent: 1 already gives the mean over the words."""
-"""What a beam may hold; more would take all memory long before it found better captions."""
 
 
 @torch.inference_mode()

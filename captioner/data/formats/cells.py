@@ -23,7 +23,7 @@ CAPTION_NAMES = (
 )
 SPLIT_NAMES = ("split", "set", "partition", "subset")
 # caption_0, caption_1, ... each hold one of several captions; pandas writes caption.1 for a second column `caption`.
-_NUMBERED = re.compile(r"(caption|text|sentence|description|comment)[._]?(\d+)")
+_NUMBERED = re.compile(r"(.+?)(?:[._]?(\d{1,2}))?")
 # A list written into one cell; longer ones are nobody's captions.
 _LONGEST_LIST = 100_000
 
@@ -57,14 +57,13 @@ def find_columns(names: Iterable[str], told: Columns, where: str) -> Found:
 
 
 def _caption_columns(by_name: Mapping[str, str]) -> list[str]:
-    """The column with the first of the usual names, and those of the same name with a number, or these alone."""
-    one = _column(by_name, None, CAPTION_NAMES)
-    numbered = sorted(
-        (int(match[2]), name)
-        for plain, name in by_name.items()
-        if (match := _NUMBERED.fullmatch(plain)) and (one is None or match[1] == _plain(one))
-    )
-    return [*([] if one is None else [one]), *(name for _, name in numbered)]
+    """The columns with the first of the usual names that there is, as it is or with a number."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for plain, name in by_name.items():
+        if match := _NUMBERED.fullmatch(plain):
+            found.setdefault(match[1], []).append((int(match[2] or -1), name))
+    usual = next((usual for usual in CAPTION_NAMES if usual in found), None)
+    return [] if usual is None else [name for _, name in sorted(found[usual])]
 
 
 def _without(what: str, option: str, usual: tuple[str, ...], by_name: Mapping[str, str], where: str) -> DataError:

@@ -8,6 +8,7 @@ of Flickr8k and Flickr30k: `captions.txt` that begins with `image,caption`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -71,6 +72,7 @@ class Gathered:
         here: Found | None = None
         missing: DataError | None = None
         names: tuple[str, ...] = ()
+        pictures: dict[bytes, str] = {}
         seen: set[tuple[str | None, str, tuple[str, ...]]] = set()
         for number, record in enumerate(found):
             if isinstance(record, Dropped):
@@ -93,7 +95,9 @@ class Gathered:
             elif unknown is not None:
                 yield Dropped("picture", name if isinstance(name, str) else place, "unknown split", unknown)
             elif isinstance(name, bytes):
-                yield Row(own, text_in(cells.get("image_id")) or f"{label}-{number:06}", name, captions)
+                # A row for each caption: the same picture has the same name again.
+                first = pictures.setdefault(hashlib.sha256(name).digest(), f"{label}-{number:06}")
+                yield Row(own, text_in(cells.get("image_id")) or first, name, captions)
             elif len(captions) == 1 and (own, name, captions) in seen:
                 yield Dropped("caption", place, "line given twice")
             else:

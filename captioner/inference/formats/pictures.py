@@ -72,9 +72,19 @@ def own_folder(out: Path, format_name: str) -> None:
 
     Raises DataError when it holds anything else, or cannot be made.
     """
-    marker = out / _MARKER
+    owner = check_owned(out, format_name)
     with told(out):
         out.mkdir(parents=True, exist_ok=True)
+    if owner is None:
+        write_whole(out / _MARKER, format_name)
+
+
+def check_owned(out: Path, format_name: str) -> str | None:
+    """Which format's answer a folder is, None for a new one. Raises DataError where `own_folder` would."""
+    if not out.is_dir():
+        return None
+    marker = out / _MARKER
+    with told(out):
         owner = marker.read_text() if marker.is_file() else None
         strangers = owner is None and any(not path.name.endswith(UNFINISHED) for path in out.iterdir())
     if strangers or (owner is not None and owner != format_name):
@@ -83,5 +93,4 @@ def own_folder(out: Path, format_name: str) -> None:
             f"A folder in the format {format_name!r} must be new, empty or an earlier answer in it, but {out} holds "
             f"{held}; choose another --out."
         )
-    if owner is None:
-        write_whole(marker, format_name)
+    return owner
