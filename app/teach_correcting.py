@@ -136,7 +136,8 @@ class Correcting:
                 self._draft(current, given, text)
         following = self._beside(name, 1) if name == current else current
         removed = self.lessons.remove(name)
-        told = draw_told(f"{removed.title} was removed.", undo=removed)
+        there = self.lessons.picture(removed).is_file()
+        told = draw_told(f"{removed.title} was removed.", undo=removed if there else None)
         return self._keeping_text(self.look(model, following, shown, told), current)
 
     def undo(self, model: str, current: str | None, shown: int, name: str) -> View:

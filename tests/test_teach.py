@@ -354,7 +354,9 @@ def test_a_picture_whose_file_is_gone_can_be_removed(correcting: Correcting, tmp
     correcting.keep("default", first.current, 6, "A dog runs")
     [kept] = correcting.lessons.kept()
     correcting.lessons.picture(kept).unlink()
-    correcting.remove("default", None, 6, "", "", kept.name)
+    view = correcting.remove("default", None, 6, "", "", kept.name)
+    assert "was removed" in view.told
+    assert "Undo" not in view.told
     assert correcting.lessons.kept() == []
 
 
