@@ -126,7 +126,11 @@ class Lessons:
     def remove(self, name: str) -> Lesson:
         """Take a picture out; `put_back` undoes it. Raises DataError when it is gone or nothing can be written."""
         with self._alone():
-            return self._put(self._found(name, "pictures", ".waiting"), ".removed")
+            lesson = self._found(name, "pictures", ".waiting")
+            if self.picture(lesson).is_file():
+                return self._put(lesson, ".removed")
+            self._take_off(lesson)  # there is nothing to put back
+            return lesson
 
     def put_back(self, name: str) -> Lesson:
         """Undo the removal of a picture, by the name that `remove` gave it.
@@ -146,10 +150,6 @@ class Lessons:
 
         Its file is there before it is listed, and where it was until then, so that no death in between loses it.
         """
-        if shelf == ".removed" and not self.picture(lesson).is_file():  # there is nothing to put back
-            source = _shelf_of(lesson)
-            self._write(source, [other for other in self._listed(source) if other.name != lesson.name])
-            return lesson
         kept, before = self._listed(shelf), self.picture(lesson)
         places = [place for place, other in enumerate(kept) if other.name == lesson.name]
         on_shelf = lesson if places else self._renamed(lesson, shelf)
@@ -167,10 +167,14 @@ class Lessons:
         for gone in kept[:-_REMOVED] if shelf == ".removed" else ():
             self.picture(gone).unlink(missing_ok=True)
         if on_shelf.name != lesson.name:
-            source = _shelf_of(lesson)
-            self._write(source, [other for other in self._listed(source) if other.name != lesson.name])
+            self._take_off(lesson)
             before.unlink(missing_ok=True)
         return on_shelf
+
+    def _take_off(self, lesson: Lesson) -> None:
+        """Strike a lesson off the list of its shelf."""
+        shelf = _shelf_of(lesson)
+        self._write(shelf, [other for other in self._listed(shelf) if other.name != lesson.name])
 
     def _digest(self, lesson: Lesson) -> str:
         with told(self.picture(lesson)):

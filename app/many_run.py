@@ -93,10 +93,10 @@ def _caption(pictures: Sequence[Picture], batch: Batch, desk: Desk, asked: Asked
             picture.digest = picture.digest or _digest(source)
             if caption.text is not None and picture.thumbnail is None:
                 picture.thumbnail = _thumbnail(source, batch, desk)
-        if caption.error_kind == "missing" and picture.text is not None:  # deleted since: what was said of it stays
-            picture.done = True
-            continue
         if caption.error_kind == "missing":
+            if picture.text is not None:  # deleted since: what was said of it stays
+                picture.done = True
+                continue
             caption = replace(caption, error=NO_LONGER_KEPT)
         picture.made_by = origin  # first: whoever downloads meanwhile takes what has a caption
         picture.caption, picture.done = caption, True

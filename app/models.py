@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Container, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from captioner.errors import CheckpointError
@@ -75,14 +75,15 @@ def name_models(called: Sequence[str], home: Home | None) -> dict[str, Path]:
         folder = model.folder.resolve()
         if folder not in found.values():
             name = folder.parent.name if model.name == _BEST else model.name
-            found[name if folder == shipped else _free_name(name, {SHIPPED, *found})] = folder
+            found[name if (name, folder) == (SHIPPED, shipped) else _free_name(name, found)] = folder
     for name, folder in (home.models() if home else {}).items():
-        found[_free_name(name, {SHIPPED, *found})] = folder
+        found[_free_name(name, found)] = folder
     chosen = home.chosen() if home and not called else None
     first = [name for name, folder in found.items() if chosen and home and folder == home.models()[chosen]]
     return {name: found[name] for name in [*first, *found]}
 
 
-def _free_name(name: str, taken: Container[str]) -> str:
+def _free_name(name: str, taken: Mapping[str, Path]) -> str:
+    """The name, or the first of `name (2)`, ... that is not taken and not the shipped model's."""
     names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
-    return next(each for each in names if each not in taken)
+    return next(each for each in names if each not in taken and each != SHIPPED)

@@ -173,7 +173,7 @@ class Correcting:
         """What a person has written stays with its picture, though it was not kept."""
         if current is None:
             self._refuse_unplaced(text)
-        if current is not None and text.strip() and text != given:
+        elif text.strip() and text != given:
             self.lessons.draft(current, text.splitlines())
 
     @staticmethod

@@ -76,9 +76,7 @@ class Growing:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
             with told(path):
-                _lock(self._handle, path)
-                if not _is_at(self._handle, path):  # another has put a new one in its place
-                    raise _busy(path)
+                _lock(self._handle, path, path)
                 if fresh:
                     os.ftruncate(self._handle, 0)
                 else:
@@ -164,7 +162,7 @@ def is_being_written(path: Path) -> bool:
     except OSError:
         return False
     try:
-        _lock(handle, path)
+        _lock(handle, path, path)
     except BusyError:
         return True
     except OSError:  # file systems of other machines may know no locks of files opened to be read
@@ -193,11 +191,11 @@ def _begin(unfinished: Path, path: Path) -> int:
             handle = os.open(unfinished, flags, 0o666)
         except (FileNotFoundError, FileExistsError):  # another process has just ended writing it, or begun
             raise _busy(path) from None
-    _lock(handle, path)
-    # Before it was locked another process may have taken it for one that was left, and begun its own.
-    if not _is_at(handle, unfinished):
+    try:
+        _lock(handle, unfinished, path)
+    except BaseException:
         os.close(handle)
-        raise _busy(path)
+        raise
     return handle
 
 
@@ -205,28 +203,26 @@ def _take_away(left: Path, path: Path) -> None:
     """Delete what a killed process left; whoever still writes it holds the lock."""
     handle = os.open(left, os.O_RDONLY)
     try:
-        _lock(handle, path)
+        _lock(handle, left, path)
         os.unlink(left)
     finally:
         os.close(handle)
 
 
-def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file still has this name."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
+def _lock(handle: int, file: Path, path: Path) -> None:
+    """Keep other processes from writing to `file` until `handle` is closed, by this process's death if not before.
 
-
-def _lock(handle: int, path: Path) -> None:
-    """Keep other processes from writing until `handle` is closed, by this process's death if not before."""
-    if fcntl is None:
-        return
+    Raises BusyError, which names `path`, when another process holds it, or has put another file in its place since it
+    was opened.
+    """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        still_there = os.path.samestat(os.fstat(handle), file.stat())
+    except (BlockingIOError, FileNotFoundError) as error:
         raise _busy(path) from error
+    if not still_there:
+        raise _busy(path)
 
 
 def _busy(path: Path) -> BusyError:

@@ -168,7 +168,7 @@ def _rows(source: str, place: "Place", format_name: str | None, drawing: dict[st
     of_folders = {
         "--format": format_name is not None,
         "--images": place.images is not None,
-        "--encoding": place.encoding != Place(Path()).encoding,
+        "--encoding": place.encoding != Place.encoding,
     }
     of_tables = {"--image-column, --caption-column or --split-column": place.columns != Columns()}
     if source == "shapes":

@@ -84,10 +84,10 @@ def test_who_lost_the_new_file_before_it_was_locked_does_not_move_the_others_int
     target, unfinished, lock = tmp_path / "x.txt", tmp_path / ".x.txt.unfinished", durable._lock
     target.write_text("old")
 
-    def lock_too_late(handle, path):
+    def lock_too_late(handle, *named):
         unfinished.unlink()
         unfinished.write_text("half of what ano")
-        lock(handle, path)
+        lock(handle, *named)
 
     monkeypatch.setattr(durable, "_lock", lock_too_late)
     with pytest.raises(DataError, match="Only one process at a time"):

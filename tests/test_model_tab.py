@@ -51,6 +51,9 @@ def test_the_shipped_model_is_there_when_none_is_called_and_one_s_own_come_after
     other = tmp_path / "elsewhere" / "default"
     save_checkpoint(model, other)
     assert list(name_models([str(other)], None)) == ["default (2)"]  # commands take `default` for the shipped one
+    like_it = tmp_path / PRETRAINED.name
+    save_checkpoint(model, like_it)
+    assert list(name_models([str(like_it), str(PRETRAINED)], None)) == [PRETRAINED.name, f"{PRETRAINED.name} (2)"]
 
 
 def test_only_the_first_model_is_loaded_at_once(installed: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

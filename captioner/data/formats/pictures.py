@@ -26,7 +26,7 @@ class Pictures:
             raise DataError(f"The pictures must lie in a folder, but {root} is none: name it with --images.")
         self.root = root.resolve()
         # Names and no paths: there may be millions.
-        self._files = {_key(relative): relative for relative in sorted(_pictures_below(self.root))}
+        self._files = {as_compared(relative): relative for relative in sorted(_pictures_below(self.root))}
 
     def __iter__(self) -> Iterator[str]:
         """The paths of all pictures, relative to the root, in alphabetical order."""
@@ -42,13 +42,13 @@ class Pictures:
         folders that are not here (those of another computer) count for nothing, and neither do capitals or a suffix
         left out, where nothing fits better. No name leads out of the root.
         """
-        told = _key(name.strip())
+        told = as_compared(name.strip())
         if told not in self._files:
             told = told.replace("\\", "/")
         if told.startswith(("http://", "https://")):
             return Dropped("picture", name, "a web address, not a file")
         if posixpath.isabs(told):
-            told = posixpath.relpath(told, _key(self.root.as_posix()))
+            told = posixpath.relpath(told, as_compared(self.root.as_posix()))
         paths = [posixpath.normpath(posixpath.join(start, told)) for start in (near, "")]
         for path in paths:
             if path in self._files:
@@ -101,7 +101,7 @@ def split_of_path(relative: str) -> str | None:
     return next(filter(None, map(split_named, relative.split("/")[:-1])), None)
 
 
-def _key(name: str) -> str:
+def as_compared(name: str) -> str:
     """A name as it is compared: systems differ in whether an accent is a letter's part."""
     return unicodedata.normalize("NFC", name)
 

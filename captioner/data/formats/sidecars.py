@@ -5,11 +5,10 @@ Every line of a sidecar is a caption. Pictures in `train/`, `validation/` or `te
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 from captioner.data.formats import texts
-from captioner.data.formats.pictures import Pictures, split_of_path
+from captioner.data.formats.pictures import Pictures, as_compared, split_of_path
 from captioner.data.formats.place import Format, Place
 from captioner.data.rows import Dropped, Row, Rows
 
@@ -52,19 +51,14 @@ class _Sidecars:
         if picture.parent not in self._folders:
             self._folders[picture.parent] = _text_files(picture.parent)
         here = self._folders[picture.parent]
-        names = (_key(name + suffix) for name in (picture.name, picture.stem) for suffix in _SUFFIXES)
+        names = (as_compared(name + suffix) for name in (picture.name, picture.stem) for suffix in _SUFFIXES)
         return next((here[name] for name in names if name in here), None)
 
 
 def _text_files(folder: Path) -> dict[str, Path]:
-    """The text files of a folder by their names as they are compared."""
+    """The text files of a folder by their names as they are compared; capitals in a suffix do not count."""
     found = (file for file in sorted(folder.iterdir(), reverse=True) if file.suffix.lower() in _SUFFIXES)
-    return {_key(file.stem + file.suffix.lower()): file for file in found if file.is_file()}
-
-
-def _key(name: str) -> str:
-    """Systems differ in whether an accent is a letter's part, programs in whether a suffix is written in capitals."""
-    return unicodedata.normalize("NFC", name)
+    return {as_compared(file.stem + file.suffix.lower()): file for file in found if file.is_file()}
 
 
 def _recognises(place: Place) -> bool:

@@ -72,7 +72,7 @@ class Gathered:
         here: Found | None = None
         missing: DataError | None = None
         names: tuple[str, ...] = ()
-        pictures: dict[bytes, str] = {}
+        unnamed: dict[bytes, str] = {}
         seen: set[tuple[str | None, str, tuple[str, ...]]] = set()
         for number, record in enumerate(found):
             if isinstance(record, Dropped):
@@ -95,9 +95,10 @@ class Gathered:
             elif unknown is not None:
                 yield Dropped("picture", name if isinstance(name, str) else place, "unknown split", unknown)
             elif isinstance(name, bytes):
-                # A row for each caption: the same picture has the same name again.
-                first = pictures.setdefault(hashlib.sha256(name).digest(), f"{label}-{number:06}")
-                yield Row(own, text_in(cells.get("image_id")) or first, name, captions)
+                image_id = text_in(cells.get("image_id"))
+                if image_id is None:  # the same picture has the same name again: a row may hold one of its captions
+                    image_id = unnamed.setdefault(hashlib.sha256(name).digest(), f"{label}-{number:06}")
+                yield Row(own, image_id, name, captions)
             elif len(captions) == 1 and (own, name, captions) in seen:
                 yield Dropped("caption", place, "line given twice")
             else:

@@ -99,8 +99,7 @@ def json_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[
 def header(file: Path, encoding: str = "utf-8") -> list[str]:
     """The column names of a table of separated values; empty for an empty file."""
     with opened(file, encoding, newline="") as text:
-        _, names = next(_records(text, _separator(text, file)), ("", None))
-        return _numbered(names or [])
+        return _head(_records(text, _separator(text, file))) or []
 
 
 def records(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[str, Any]] | Dropped]:
@@ -112,10 +111,9 @@ def records(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[str
     with opened(file, encoding, newline="") as text:
         separator = _separator(text, file)
         found = _records(text, separator)
-        names = next(found, ("", None))[1]
+        names = _head(found)
         if names is None:
             return
-        names = _numbered(names)
         for place, fields in found:
             if fields is None or len(fields) < len(names):
                 yield Dropped("caption", f"{file.name}, {place}", MALFORMED)
@@ -125,8 +123,11 @@ def records(file: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dict[str
                 yield f"{file.name}, {place}", dict(zip(names, whole, strict=True))
 
 
-def _numbered(names: list[str]) -> list[str]:
-    """The names of columns, told apart as pandas does it: `caption`, `caption.1`, ..."""
+def _head(rows: Iterator[tuple[str, list[str] | None]]) -> list[str] | None:
+    """The names in the first of the rows, told apart as pandas does it: `caption`, `caption.1`, ...; None without."""
+    names = next(rows, ("", None))[1]
+    if names is None:
+        return None
     times = Counter[str]()
     told = []
     for name in names:
