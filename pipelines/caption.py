@@ -226,7 +226,8 @@ def caption(
             no_repeat_ngram=no_repeat_ngram,
         )
         steering = Steering(forbid=tuple(forbid or ()), require=tuple(require or ()), beginning=beginning)
-        describing = captioner.describer(candidates=candidates, search=search, steering=steering)
+        told = candidates if output.has_journal else 1  # the others would be found, and told nowhere
+        describing = captioner.describer(candidates=told, search=search, steering=steering)
         for sentence in steering.needless(captioner.model.vocabulary):
             print(f"captioner: {sentence}", file=sys.stderr)
         origin = made_with(captioner, describing, wording=wording, min_confidence=min_confidence, words=word_confidence)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import click
 import pytest
@@ -23,6 +24,7 @@ from captioner.durable import Growing
 from captioner.errors import CaptionerError, DataError
 from captioner.inference.bulk import Captioned
 from captioner.inference.caption import Candidate, Caption
+from captioner.inference.captioner import Captioner
 from captioner.inference.records import RecordStyle
 from pipelines.outputs import Printed
 from pipelines.watching import _Arrivals
@@ -178,6 +180,24 @@ def test_sidecars_stand_beside_pictures_and_are_not_written_twice(run, pictures:
     assert "4 pictures captioned" in answer.stderr
     assert (pictures[0].parent / "1.txt").read_text() == "mine"
     assert (pictures[0].parent / "0.txt").read_text().startswith("photo: ")
+
+
+def test_one_caption_is_searched_for_where_no_other_would_be_told_and_it_is_the_same(
+    run, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[int | None] = []
+    describer = Captioner.describer
+
+    def noted(self: Captioner, *, candidates: int | None = None, **options: Any) -> Any:
+        wanted.append(candidates)
+        return describer(self, candidates=candidates, **options)
+
+    monkeypatch.setattr(Captioner, "describer", noted)
+    run(pictures[0].parent, "--out", tmp_path / "a.jsonl")
+    run(pictures[0].parent, "--format", "sidecar")
+    assert wanted == [None, 1]
+    beside = [picture.with_suffix(".txt").read_text().strip() for picture in pictures]
+    assert sorted(beside) == sorted(record["caption"] for record in records(tmp_path / "a.jsonl"))
 
 
 def test_csv_is_rendered_from_the_journal(run, pictures: list[Path], tmp_path: Path) -> None:

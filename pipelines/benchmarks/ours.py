@@ -51,7 +51,10 @@ def bulk(model: str | None, pictures: Sequence[str]) -> Callable[..., dict[str, 
 
 
 def in_bulk(captioner: "Captioner") -> "Callable[[Sequence[str]], Iterator[Sequence[Captioned]]]":
-    """Files to captions as `captioner caption FOLDER --out` does it: gives each batch once it is written."""
+    """Files to captions as `captioner caption FOLDER --out FILE --candidates 1`: gives each batch once it is written.
+
+    One caption of each picture, as the peers are asked for.
+    """
     import torch
 
     from captioner.data.decoding import Decoders
@@ -61,7 +64,7 @@ def in_bulk(captioner: "Captioner") -> "Callable[[Sequence[str]], Iterator[Seque
     from captioner.inference.records import RecordStyle
 
     workers = max(1, torch.get_num_threads() // 2)
-    describing = captioner.describer()
+    describing = captioner.describer(candidates=1)
     decoding = Decoders(captioner.model.encoder.preprocessing, workers=workers, ahead=4 * BATCH)
     torch.set_num_threads(workers)  # half for the CNN and half for the search, which overlap
 
