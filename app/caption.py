@@ -90,7 +90,11 @@ def caption_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
         "api_visibility": "private",
         "concurrency_id": "model",
     }
-    gr.on([picture.change, *changes(panel)], **answering)
+    # Whatever asks, asks through this one event, which has one question at a time: an older answer must not come last.
+    counted = gr.State(0)
+    gr.on([picture.change, counted.change, *changes(panel)], **answering)
+    ask: dict[str, Any] = {"fn": lambda count: count + 1, "inputs": counted, "outputs": counted}
+    ask |= {"show_progress": "hidden", "api_visibility": "private"}
     before = gr.State(desk.models[0])
     followed = model.change(
         partial(_follow, desk),
@@ -99,14 +103,14 @@ def caption_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-    followed.then(**answering)
+    followed.then(**ask)
     for drawn in (words, inside):
         branch = drawn.click(go_on, None, panel["beginning"], show_progress="hidden", api_visibility="private")
-        branch.then(**answering)
+        branch.then(**ask)
     freed = sentence.clear(
         partial(_stored_wishes, desk), model, [*panel.values()], show_progress="hidden", api_visibility="private"
     )
-    freed.then(**answering)
+    freed.then(**ask)
     packed = sentence.submit(
         partial(pack, desk), asked, made, show_progress="hidden", api_visibility="private", concurrency_id="model"
     )
