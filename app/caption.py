@@ -81,20 +81,25 @@ def caption_tab(desk: Desk, model: gr.Dropdown, limits: Limits) -> None:
     made = gr.DownloadButton(visible=False, elem_id="made")
     asked = gr.State()
     samples.click(open_sample, None, picture, show_progress="hidden", api_visibility="private")
-    answering: dict[str, Any] = {
-        "fn": partial(_answer_news, desk, limits),
-        "inputs": [asked, model, picture, *panel.values()],
-        "outputs": [asked, sentence, stage, words, alternatives, inside, commands],
-        "trigger_mode": "always_last",
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "concurrency_id": "model",
-    }
     # Whatever asks, asks through this one event, which has one question at a time: an older answer must not come last.
     counted = gr.State(0)
-    gr.on([picture.change, counted.change, *changes(panel)], **answering)
-    ask: dict[str, Any] = {"fn": lambda count: count + 1, "inputs": counted, "outputs": counted}
-    ask |= {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on(
+        [picture.change, counted.change, *changes(panel)],
+        partial(_answer_news, desk, limits),
+        [asked, model, picture, *panel.values()],
+        [asked, sentence, stage, words, alternatives, inside, commands],
+        trigger_mode="always_last",
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_id="model",
+    )
+    ask: dict[str, Any] = {
+        "fn": lambda count: count + 1,
+        "inputs": counted,
+        "outputs": counted,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
     before = gr.State(desk.models[0])
     followed = model.change(
         partial(_follow, desk),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioner.errors import ConfigError
-from captioner.model.encoder import Encoder
+from captioner.model.encoder import Encoder, fingerprint
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionModelWithProjection
@@ -66,11 +66,7 @@ class Clip(nn.Module):
         """SHA-256 of the weights, of what is computed with them, and of what is done with the pixels."""
         config = self.network.config
         architecture = config.hidden_act, config.num_attention_heads, config.layer_norm_eps
-        digest = hashlib.sha256(repr((self.preprocessing, self._grid, _SIZE, _MEAN, _STD, architecture)).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.network, (self.preprocessing, self._grid, _SIZE, _MEAN, _STD, architecture))
 
 
 def load_clip(weights: str, student: Encoder) -> Clip:
