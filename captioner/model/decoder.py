@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from captioner.config import DecoderConfig
 from captioner.model.attention import ATTENTIONS, DotAttention
-from captioner.model.cells import CELLS, Cell, CellState, Gates, LSTMCell
+from captioner.model.cells import CELLS, Cell, CellState, Gates, LSTMCell, tanh
 from captioner.model.packing import pack
 from captioner.text.vocabulary import NEVER_SAID
 
@@ -39,8 +39,8 @@ class State:
 
     def select_rows(self, rows: Tensor) -> State:
         """The state with each picture's rows replaced by those numbered in `rows` (pictures, new rows)."""
-        chosen = {n: t.gather(1, rows.unsqueeze(-1).expand(-1, -1, t.shape[-1])) for n, t in self.rows.items()}
-        return replace(self, rows=chosen)
+        pictures = torch.arange(len(rows), device=rows.device).unsqueeze(1)
+        return replace(self, rows={name: tensor[pictures, rows] for name, tensor in self.rows.items()})
 
     def cell(self, name: str) -> CellState:
         """The state of the cell called `name`."""
@@ -136,7 +136,7 @@ class Decoder(nn.Module):
 
     def score(self, output: Tensor) -> Tensor:
         """Outputs (..., output_size), in training after dropout -> logits (..., vocabulary)."""
-        meant = torch.tanh(self.output(output))
+        meant = tanh(self.output(output))
         return F.linear(meant, self.embedding.weight, self.output_bias)
 
 
@@ -208,9 +208,9 @@ class Attend(Decoder):
         """See `Decoder.start`; hidden state and memory come from the mean region (Xu et al. 2015)."""
         values = self.dropout(self.region(features))
         mean = values.mean(dim=1)
-        hidden = torch.tanh(self.first_hidden(mean))
+        hidden = tanh(self.first_hidden(mean))
         # Only the LSTM has a memory of its own; the memory of the others is their hidden state.
-        memory = torch.tanh(self.first_memory(mean)) if isinstance(self.cell, LSTMCell) else hidden
+        memory = tanh(self.first_memory(mean)) if isinstance(self.cell, LSTMCell) else hidden
         first = CellState(hidden, memory)
         carried = {**_rows({"cell": first}, rows), "context": _row(mean, rows)}
         return State(carried, picture={"keys": self.attention.keys(values), "values": values})
@@ -227,7 +227,7 @@ class Attend(Decoder):
         if self.sentinel is None:
             context, weights = self.attention(after.hidden, keys, values)
         else:
-            remembered = torch.sigmoid(self.sentinel(after.hidden)) * torch.tanh(after.memory)
+            remembered = torch.sigmoid(self.sentinel(after.hidden)) * tanh(after.memory)
             context, weights = self._attend_or_remember(after.hidden, keys, values, remembered)
         carried = {**_named({"cell": after}), "context": context}
         output = torch.cat([after.hidden, context], dim=-1)

@@ -76,7 +76,7 @@ class PackedWeight(nn.Parameter):
                     return torch.ops.mkldnn._linear_pointwise(inputs, weight.blocks, bias, "none", [], "")
                 rounded = inputs.to(weight.precision)
                 product = torch.ops.mkldnn._linear_pointwise(rounded, weight.blocks, None, "none", [], "").float()
-                return product if bias is None else product + bias
+                return product if bias is None else product.add_(bias)
             return function(*arguments, **(named or {}))
 
 

@@ -83,8 +83,8 @@ class Constraints:
         (pictures, rows) their states in the automaton (any numbers where there is none).
         """
         allowed = self._without_forbidden_words(log_probabilities)
-        if self.no_repeat_ngram:
-            allowed = allowed.masked_fill(self._repeating(history, allowed.shape[-1]), -torch.inf)
+        if 0 < self.no_repeat_ngram <= history.shape[-1]:
+            allowed = self._without_repeats(allowed, history)
         automaton = self.automaton(history.device)
         if automaton is not None:
             return self._within(automaton, allowed, history.shape[-1], progress)
@@ -152,13 +152,11 @@ class Constraints:
         n = self.no_repeat_ngram
         return bool(n) and any(words[i : i + n] == words[-n:] for i in range(len(words) - n))
 
-    def _repeating(self, history: Tensor, vocabulary: int) -> Tensor:
-        """Which next words would repeat a sequence: bool (pictures, rows, vocabulary)."""
-        pictures, rows, length = history.shape
-        banned = torch.zeros(pictures, rows, vocabulary, dtype=torch.bool, device=history.device)
-        if length < self.no_repeat_ngram:
-            return banned
+    def _without_repeats(self, allowed: Tensor, history: Tensor) -> Tensor:
+        """The same without the words that would repeat a sequence; `history` is at least as long as that."""
         sequences = history.unfold(-1, self.no_repeat_ngram, 1)
-        last = history[..., length - self.no_repeat_ngram + 1 :].unsqueeze(2)
+        last = history[..., history.shape[-1] - self.no_repeat_ngram + 1 :].unsqueeze(2)
         begun_again = (sequences[..., :-1] == last).all(dim=-1)
-        return banned.scatter_add(-1, sequences[..., -1], begun_again)
+        # Added, as a word may follow several sequences, of which one alone begins again.
+        penalties = allowed.new_zeros(begun_again.shape).masked_fill(begun_again, -torch.inf)
+        return allowed.scatter_add(-1, sequences[..., -1], penalties)
