@@ -95,16 +95,6 @@ class TrainingConfig:
     """How many of the CNN's last blocks learn too; its batch statistics and the blocks before them never change."""
     encoder_learning_rate: float = 5e-5
     """The highest rate of those blocks."""
-    teacher: str | None = None
-    """A far larger network, CLIP: those blocks learn to see what it sees, too (`captioner.training.distillation`).
-
-    `packaged` (a pip package carries its weights), a folder, or its name on the Hugging Face hub.
-    """
-    teacher_weight: float = 100.0
-    """The distillation loss of a picture, about 2 at first, counts as much as the loss of so many words.
-
-    Of drawn captions, too, whose loss is far smaller: there it should be.
-    """
     warmup_steps: int = 200
     weight_decay: float = 0.0
     clip_norm: float = 1.0

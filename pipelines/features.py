@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from captioner.config import Config
-    from captioner.data.features import CaptionedFeatures, RegionFeatures
+    from captioner.data.features import CaptionedFeatures
     from captioner.data.views import Views
-    from captioner.model.clip import Clip
     from captioner.model.encoder import Encoder
     from captioner.training.processes import Processes
 
@@ -56,32 +55,8 @@ def learning_features(
     return LearningFeatures(train=read("train", views), validation=read("validation", Views()))
 
 
-def teacher_features(
-    encoder: "Encoder",
-    config: "Config",
-    collection: "datasets.DatasetDict",
-    data: Path,
-    progress: "Progress",
-    processes: "Processes | None" = None,
-) -> "RegionFeatures | None":
-    """What the recipe's teacher, if it has one, sees in the training pictures where the encoder has its regions.
-
-    Raises ConfigError when its weights cannot be had.
-    """
-    from captioner.data.views import Views
-    from captioner.model.clip import load_clip
-    from captioner.training.learner import uses_bf16
-
-    if config.training.teacher is None:
-        return None
-    teacher = load_clip(config.training.teacher, encoder).to(encoder.mean.device)
-    views, bf16 = Views(config.encoder.mirrored, config.encoder.crops), uses_bf16(config.training, encoder.mean.device)
-    rows = collection["train"]
-    return read_features(teacher, rows, data, progress, views=views, bf16=bf16, processes=processes).features
-
-
 def read_features(
-    encoder: "Encoder | Clip",
+    encoder: "Encoder",
     rows: "datasets.Dataset",
     data: Path,
     progress: "Progress",

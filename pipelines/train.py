@@ -19,7 +19,7 @@ from captioner.training.events import Evaluated, MemoryShort, StepDone, StepSkip
 from captioner.training.tracking import Service, tracking
 
 from . import STOPPED, run, take_folder
-from .features import learning_features, load_to_learn, teacher_features
+from .features import learning_features, load_to_learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def learn(
     from captioner.model.device import choose_device
     from captioner.model.hub import find_model
     from captioner.model.last_blocks import split_encoder
-    from captioner.training.loop import check_teaching, fit
+    from captioner.training.loop import fit
     from captioner.training.warm_start import settings_kept, warm_start
 
     old = None if start is None else load_checkpoint(find_model(start).folder)
@@ -102,7 +102,6 @@ def learn(
             "Self-critical training must begin from a model that can caption already, for it learns from the model's "
             "own captions, but --from was not given; train one by cross-entropy, and give its `best` with --from."
         )
-    check_teaching(config.training, given=True)
     if not resume and (out / "state.pt").exists():
         raise TrainingError(f"There is a run in {out} already; go on with --resume, or choose another --out.")
     collection = load_to_learn(data)
@@ -117,19 +116,9 @@ def learn(
     console.print(_summary(model, last_blocks, collection, old, processes))
     examples = show_examples(collection["validation"])
     with _progress(console) as progress:
-        teacher = teacher_features(model.encoder, config, collection, data, progress, processes)
         parts = learning_features(encoder, config, collection, data, progress, processes)
         bar = progress.add_task("Training", total=None)
-        run = fit(
-            model,
-            *parts,
-            folder=out,
-            teacher=teacher,
-            resume=resume,
-            evaluate_first=old is not None,
-            processes=processes,
-        )
-        for event in run:
+        for event in fit(model, *parts, folder=out, resume=resume, evaluate_first=old is not None, processes=processes):
             _show(event, bar, progress)
             tell(event)
             if processes.first and isinstance(event, Evaluated):

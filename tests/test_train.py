@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 import captioner.pretrained
 from captioner.data.collection import FEATURES
@@ -23,7 +22,6 @@ from captioner.errors import ConfigError, DataError, TrainingError
 from captioner.model.checkpoint import load_checkpoint
 from captioner.training.events import Event, StepDone
 from captioner.training.processes import join_processes
-from captioner.training.run_folder import last_model
 from pipelines import STOPPED
 from pipelines import train as module
 from pipelines.train import train
@@ -95,19 +93,6 @@ def test_what_the_card_says_was_tried_can_be_tried_again(data: Path, tmp_path: P
     few = [*settings.split(), *QUICK, "vocabulary.min_count=1", "training.pictures_per_batch=3"]
     train(RECIPE.with_name("flickr8k.toml"), data=data, out=tmp_path / "run", set=few)
     assert load_checkpoint(tmp_path / "run" / "best").config.encoder.name == "tf_efficientnet_lite2"
-
-
-def test_the_cnn_learns_from_a_teacher_as_the_recipe_says(data: Path, model_folder: Path, tmp_path: Path) -> None:
-    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    CLIPVisionModelWithProjection(CLIPVisionConfig(**tiny, patch_size=16)).save_pretrained(tmp_path / "clip")
-    taught = [*QUICK, f"training.teacher={json.dumps(str(tmp_path / 'clip'))}"]
-    with pytest.raises(ConfigError, match="tuned_blocks must be at least 1 where"):
-        trained(data, model_folder, tmp_path / "run", set=taught)
-    encoders = []
-    for name, settings in {"alone": QUICK, "taught": [*taught, "training.teacher_weight=1000"]}.items():
-        trained(data, model_folder, tmp_path / name, set=[*settings, "training.tuned_blocks=1"])
-        encoders.append(last_model(tmp_path / name).encoder.fingerprint())
-    assert encoders[0] != encoders[1]
 
 
 def test_ctrl_c_ends_with_a_code_of_its_own_and_resume_goes_on(

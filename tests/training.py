@@ -47,7 +47,6 @@ def train(
     *,
     resume: bool = False,
     evaluate_first: bool = False,
-    teacher: RegionFeatures | None = None,
     processes: Processes = ALONE,
 ) -> list[Event]:
     """A whole run, or the rest of one."""
@@ -58,7 +57,6 @@ def train(
             pictures,
             development,
             folder=folder,
-            teacher=teacher,
             resume=resume,
             evaluate_first=evaluate_first,
             processes=processes,
@@ -82,14 +80,12 @@ def begin(
     after: int,
     then: int | None = None,
     resume: bool = False,
-    teacher: RegionFeatures | None = None,
     processes: Processes = ALONE,
 ) -> list[float]:
     """Train for some steps -> their losses; then send this process a signal, or stop dead as after kill -9."""
     told: list[Event] = []
     pictures, development = some_pictures(model, 22, 2), some_pictures(model, 6, 1)
-    run = fit(model, pictures, development, folder=folder, teacher=teacher, resume=resume, processes=processes)
-    for event in run:
+    for event in fit(model, pictures, development, folder=folder, resume=resume, processes=processes):
         told.append(event)
         if len(losses(told)) == after and isinstance(event, StepDone):
             if then is None:

@@ -89,7 +89,11 @@ class Encoder(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the preprocessing: in one precision, equal fingerprints make equal features."""
-        return fingerprint(self.network, self.preprocessing)
+        digest = hashlib.sha256(repr(self.preprocessing).encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def _feature_map(self, pixels: Tensor) -> Tensor:
         normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
@@ -98,15 +102,6 @@ class Encoder(nn.Module):
             return feature_map
         feature_map = self._fused(normalised.to(self._precision, memory_format=torch.channels_last))
         return feature_map.to(normalised.dtype)
-
-
-def fingerprint(network: nn.Module, settings: object) -> str:
-    """SHA-256 of a network's weights and of all else, told by its `repr`, that its features follow from."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class FeatureMap(nn.Module):

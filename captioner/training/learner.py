@@ -47,16 +47,13 @@ class Learner:
         features: RegionFeatures,
         *,
         reward: Reward | None,
-        teacher: RegionFeatures | None,
         processes: Processes,
         device: torch.device,
     ) -> None:
-        """`teacher` holds what the state's distillation predicts, of the same views."""
         settings = state.settings
         self._state = state
         self._features = features
         self._reward = reward
-        self._teacher = teacher
         self._processes = processes
         self._device = device
         self._noise = Noise(settings.seed)
@@ -74,13 +71,13 @@ class Learner:
         """
         state = self._state
         sums = self._add_gradients(batch)
-        gradients = [parameter.grad for parameter in state.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in state.current.parameters() if parameter.grad is not None]
         self._processes.add_up([*gradients, sums])
         total, words, reward = sums.tolist()
         loss = total / words
         # Only now: how many words all parts of the batch have is not known before captions are drawn.
         torch._foreach_div_(gradients, words)
-        norm = torch.nn.utils.clip_grad_norm_(state.parameters(), state.settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(state.current.parameters(), state.settings.clip_norm)
         done = math.isfinite(loss) and loss < self._exploded and bool(norm.isfinite())
         if done:
             state.descend()
@@ -108,34 +105,22 @@ class Learner:
                 torch.cuda.empty_cache()
 
     def _add_gradients_of_parts(self, batch: Batch) -> Tensor:
-        for parameter in self._state.parameters():
+        current = self._state.current
+        for parameter in current.parameters():
             parameter.grad = torch.zeros_like(parameter)
         sums = torch.zeros(3, device=self._device)
         share = self._processes.share(len(batch.pictures))
         for first in range(share.start, share.stop, self.pictures_at_once):
             part = slice(first, min(first + self.pictures_at_once, share.stop))
-            features = self._read(self._features, batch, part)
+            features = torch.from_numpy(self._features.read(batch.pictures[part], batch.views[part])).to(self._device)
             self._noise.place(step=batch.step, first=first, pictures=len(batch.pictures))
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-                seen = self._state.current.last_blocks(features).float()
-                loss = self._loss(batch, part, seen)
-                total = loss.total + self._distillation_loss(batch, part, seen)
-            total.backward()  # type: ignore[no-untyped-call]
+                loss = self._loss(batch, part, current.last_blocks(features).float())
+            loss.total.backward()  # type: ignore[no-untyped-call]
             sums[0] += loss.total.detach()
             sums[1] += loss.words
             sums[2] += loss.reward
         return sums
-
-    def _read(self, features: RegionFeatures, batch: Batch, part: slice) -> Tensor:
-        return torch.from_numpy(features.read(batch.pictures[part], batch.views[part])).to(self._device)
-
-    def _distillation_loss(self, batch: Batch, part: slice, features: Tensor) -> Tensor | float:
-        """How far these features are from telling the teacher's, as it counts beside the loss of words."""
-        distillation = self._state.distillation
-        if distillation is None or self._teacher is None:
-            return 0.0
-        losses: Tensor = distillation(features, self._read(self._teacher, batch, part))
-        return self._state.settings.teacher_weight * losses.sum()
 
     def _loss(self, batch: Batch, part: slice, features: Tensor) -> Loss:
         """The loss of a part of a batch, whose pictures have these features."""

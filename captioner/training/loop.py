@@ -13,13 +13,12 @@ from pathlib import Path
 import torch
 
 from captioner.config import TrainingConfig, to_dict
-from captioner.data.features import CaptionedFeatures, RegionFeatures
-from captioner.errors import ConfigError, TrainingError
+from captioner.data.features import CaptionedFeatures
+from captioner.errors import TrainingError
 from captioner.interruption import stop_requests
 from captioner.model.captioning import CaptioningModel
 from captioner.text.mirroring import mirrored_caption
 from captioner.training.development import Development
-from captioner.training.distillation import Distillation
 from captioner.training.events import Evaluated, Event, MemoryShort, StepDone, StepSkipped
 from captioner.training.learner import Learner
 from captioner.training.plan import Plan
@@ -39,7 +38,6 @@ def fit(
     validation: CaptionedFeatures,
     *,
     folder: Path,
-    teacher: RegionFeatures | None = None,
     resume: bool = False,
     evaluate_first: bool = False,
     processes: Processes = ALONE,
@@ -47,14 +45,12 @@ def fit(
     """Train the decoder of `model`, and the last blocks of its encoder if the recipe says so, into the run `folder`.
 
     The features are those of the encoder's other blocks, computed before (see `split_encoder`); from them on all is
-    learnt, by teacher forcing or from captions that the model draws. The last blocks also learn to see what a `teacher`
-    sees in the same views (see `Distillation`), if the recipe has one.
+    learnt, by teacher forcing or from captions that the model draws.
     Uses the device the model is on. Afterwards `best/` holds the model that captioned the development pictures best;
     with `evaluate_first` that may be the one it began with. To `resume` goes on where the folder's state stands and
     begins where there is none yet. Only the first of several `processes` writes.
 
-    Raises ConfigError when the recipe has a teacher and is not given its features, or nothing would learn from them;
-    Interrupted on Ctrl-C or SIGTERM after saving the state; TrainingError when batch after batch cannot be
+    Raises Interrupted on Ctrl-C or SIGTERM after saving the state; TrainingError when batch after batch cannot be
     learnt, the model is folded for captioning, or the folder's state is damaged or another run's; DataError when the
     folder cannot be written.
     """
@@ -64,21 +60,18 @@ def fit(
             "`load_checkpoint(folder)`."
         )
     settings, device = model.config.training, model.device
-    check_teaching(settings, given=teacher is not None)
     encode = model.vocabulary.encode
     captions = [[encode(caption) for caption in row] for row in train.captions]
     views = train.features.views
     mirrored = _mirrored(train.captions, captions, encode) if views.mirrored else captions
     plan = Plan(settings, captions, mirrored_captions=mirrored, views=views)
-    distillation = None if teacher is None else _distillation(model, train.features, teacher)
-    identity = _identity(model, train, validation, distillation)
-    state = RunState(model, settings, steps=plan.steps, identity=identity, distillation=distillation)
+    state = RunState(model, settings, steps=plan.steps, identity=_identity(model, train, validation))
     if resume and state_file(folder).exists():
         state.load(state_file(folder))
     reward = None
     if settings.objective == "self_critical":
         reward = Reward(train.captions, model.vocabulary, bleu_weight=settings.bleu_weight)
-    learner = Learner(state, train.features, reward=reward, teacher=teacher, processes=processes, device=device)
+    learner = Learner(state, train.features, reward=reward, processes=processes, device=device)
     processes.wait()  # until every process has read the state that the first is about to write
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(RunFolder(folder, state, device=device)) if processes.first else None
@@ -86,22 +79,6 @@ def fit(
         run = _Run(plan, state, learner, Development(validation, model.vocabulary), processes, files, train.names)
         yield from run.events(
             lambda: processes.any(stop_requested(), device), folder=folder, evaluate_first=evaluate_first
-        )
-
-
-def check_teaching(settings: TrainingConfig, *, given: bool) -> None:
-    """Raise ConfigError when the recipe's teacher is not `given`, or nothing would learn from it."""
-    if settings.teacher is None:
-        return
-    if not given:
-        raise ConfigError(
-            "training.teacher needs its view of the pictures, which `captioner train` computes and this does not; "
-            "leave it out."
-        )
-    if settings.tuned_blocks == 0:
-        raise ConfigError(
-            "training.tuned_blocks must be at least 1 where there is a training.teacher, for nothing else learns from "
-            "it, but 0 came."
         )
 
 
@@ -241,29 +218,14 @@ def _mirrored(
     ]
 
 
-def _distillation(model: CaptioningModel, pictures: RegionFeatures, teacher: RegionFeatures) -> Distillation:
-    """What learns beside the model from the teacher's view of the same pictures; the same from the same seed."""
-    fitting = (*pictures.shape[:2], model.encoder.regions + 1)
-    assert (teacher.shape[:3], teacher.pictures) == (fitting, pictures.pictures), "the teacher sees the same pictures"
-    with torch.random.fork_rng():
-        torch.manual_seed(model.config.training.seed)
-        return Distillation(model.encoder.feature_size, teacher).to(model.device)
-
-
-def _identity(
-    model: CaptioningModel,
-    train: CaptionedFeatures,
-    validation: CaptionedFeatures,
-    distillation: Distillation | None,
-) -> str:
+def _identity(model: CaptioningModel, train: CaptionedFeatures, validation: CaptionedFeatures) -> str:
     """SHA-256 of all that a run's result follows from: recipe, words, weights it begins with, captions, pictures.
 
-    The development pictures are among them, as they decide which epoch is kept, and the means of the teacher's view.
+    The development pictures are among them, as they decide which epoch is kept.
     """
     weights = hashlib.sha256()
-    for module in [model.decoder] if distillation is None else [model.decoder, distillation]:
-        for tensor in module.state_dict().values():
-            weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for tensor in model.decoder.state_dict().values():
+        weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     # How a run is computed and saved changes nothing but the order of additions.
     unchanging = TrainingConfig()
     training = replace(

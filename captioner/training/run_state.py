@@ -17,7 +17,6 @@ from captioner.durable import write_whole
 from captioner.errors import TrainingError
 from captioner.model.captioning import CaptioningModel
 from captioner.model.last_blocks import split_encoder
-from captioner.training.distillation import Distillation
 
 
 @dataclass
@@ -58,15 +57,7 @@ class RunState:
     Random numbers are no part of it: they follow from the seed and the step (see `captioner.training.noise`).
     """
 
-    def __init__(
-        self,
-        model: CaptioningModel,
-        settings: TrainingConfig,
-        *,
-        steps: int,
-        identity: str,
-        distillation: Distillation | None = None,
-    ) -> None:
+    def __init__(self, model: CaptioningModel, settings: TrainingConfig, *, steps: int, identity: str) -> None:
         """`identity` is equal for runs that may go on from each other's state."""
         self.settings = settings
         self.config = model.config
@@ -74,21 +65,14 @@ class RunState:
         self.averaged = _copy(model)
         """The model with the exponential average of the weights."""
         self.average = Learning(self.averaged)
-        self.distillation = distillation
-        """Learns with the CNN from a teacher, if there is one, and is no part of the model."""
         groups: list[dict[str, Any]] = [
             {"params": self.current.decoder.parameters()},
             {"params": self.current.last_blocks.parameters(), "lr": settings.encoder_learning_rate},
-            {"params": [] if distillation is None else distillation.parameters()},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, steps)
         self.identity = identity
         self.progress = Progress()
-
-    def parameters(self) -> list[nn.Parameter]:
-        """All that learns."""
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def descend(self) -> None:
         """One step of gradient descent, with the gradients that are there."""
@@ -111,7 +95,6 @@ class RunState:
             "schedule": self.schedule.state_dict(),
             "progress": asdict(self.progress),
             "identity": self.identity,
-            "distillation": None if self.distillation is None else self.distillation.state_dict(),
         }
         # PyTorch tells a full disk as a RuntimeError when it writes to a file itself.
         buffer = io.BytesIO()
@@ -134,8 +117,6 @@ class RunState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.progress = Progress(**state["progress"])
-        if self.distillation is not None:
-            self.distillation.load_state_dict(state["distillation"])
 
 
 def take_average(model: CaptioningModel, path: Path) -> None:
