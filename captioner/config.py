@@ -123,6 +123,8 @@ class TrainingConfig:
 class SearchConfig:
     """How a caption is chosen; stored with the model as its default."""
 
+    mirror: bool = False
+    """Look at the mirror image of each picture, too, and describe the mean of both looks; the CNN works twice."""
     beam_width: int = 5
     min_length: int = 4
     """In words; the end token is not one."""

@@ -123,6 +123,7 @@ def caption(
     min_length: options.MinLength = None,
     max_length: options.MaxLength = None,
     no_repeat_ngram: options.NoRepeatNgram = None,
+    mirror: options.Mirror = None,
     beam_width: options.BeamWidth = None,
     length_exponent: options.LengthExponent = None,
     consensus: options.Consensus = None,
@@ -212,6 +213,7 @@ def caption(
             )
         search = options.chosen_search(
             captioner.search,
+            mirror=mirror,
             beam_width=beam_width,
             length_exponent=length_exponent,
             consensus=consensus,

@@ -16,7 +16,7 @@ import typer
 from captioner.config import changed_search
 from captioner.errors import ConfigError, DataError
 
-from . import progress_bar, run, take_folder
+from . import options, progress_bar, run, take_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="The folder to write; an evaluation there is replaced.")] = Path(
         "out/evaluate"
     ),
+    mirror: options.Mirror = None,
     beam_width: Annotated[int | None, typer.Option(min=1, help="As stored with the model if not given.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="In words; as stored if not given.")] = None,
     length_exponent: Annotated[
@@ -72,6 +73,7 @@ def evaluate(
     captioner = Captioner.from_pretrained(model, device=device)
     search = _search(
         captioner.search,
+        mirror=mirror,
         beam_width=beam_width,
         max_length=max_length,
         length_exponent=length_exponent,
@@ -106,9 +108,9 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def _search(stored: "SearchConfig", **options: float | None) -> "SearchConfig":
+def _search(stored: "SearchConfig", **given: float | None) -> "SearchConfig":
     """The settings stored with the model, with those the user gave in their place."""
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if not math.isfinite(value):
             raise ConfigError(f"--{name.replace('_', '-')} must be a finite number, not {value}.")

@@ -23,6 +23,16 @@ NoRepeatNgram = Annotated[
     int | None, typer.Option(min=0, help="Say no so many words in a row twice; 0 allows it.", rich_help_panel=_PANEL)
 ]
 
+Mirror = Annotated[
+    bool | None,
+    typer.Option(
+        "--mirror/--no-mirror",
+        help="Look at the mirror image of each picture, too: better captions, for twice the CNN's time. As stored with "
+        "the model if not given.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
 BeamWidth = Annotated[
     int | None,
     typer.Option(

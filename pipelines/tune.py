@@ -39,6 +39,7 @@ def tune(
     `captioner explain --faithfulness DATA --store`.
     """
     from captioner.data.collection import load_collection
+    from captioner.data.views import Views
     from captioner.inference.search_tuning import WIDTHS, tune_search
     from captioner.model.checkpoint import load_checkpoint, store_search
     from captioner.model.device import choose_device
@@ -51,7 +52,8 @@ def tune(
     network = load_checkpoint(folder).to(choose_device(device))
     widths = width or list(WIDTHS)
     with progress_bar() as bar:
-        pictures = read_features(network.encoder, collection[split], data, bar)
+        views = Views(mirrored=network.config.search.mirror)
+        pictures = read_features(network.encoder, collection[split], data, bar, views=views)
         searches = len({*widths, network.config.search.beam_width})
         task = bar.add_task("Searching for captions", total=searches * len(pictures.captions))
         tuned = tune_search(

@@ -164,3 +164,33 @@ def test_pictures_explained_together_are_answered_as_each_alone_in_a_batch_of_th
         assert alone is not None
         assert explanation.as_json() == alone.as_json()
         assert explanation.caption == alone.caption == caption
+
+
+def test_with_the_mirror_both_looks_count_alike_and_a_mirrored_picture_is_seen_mirrored(tiny: Captioner) -> None:
+    model = tiny.model
+    side, grid = model.encoder.preprocessing.size, (model.encoder.grid_height, model.encoder.grid_width)
+    pixels = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+    def turned(features: torch.Tensor) -> torch.Tensor:
+        return features.unflatten(1, grid).flip(2).flatten(1, 2)
+
+    with torch.no_grad():
+        plain, both = model.look(pixels, mirror=False), model.look(pixels, mirror=True)
+        torch.testing.assert_close(both, (plain + turned(model.encoder(pixels.flip(-1)))) / 2)
+        torch.testing.assert_close(model.look(pixels.flip(-1), mirror=True), turned(both))
+    assert not torch.allclose(both, plain)
+
+
+def test_what_is_captioned_with_the_mirror_is_the_mean_look(tiny: Captioner, pictures: list[Path]) -> None:
+    search = replace(tiny.search, mirror=True)
+    pixels = [tiny.model.encoder.preprocessing.read(picture) for picture in pictures]
+    described = tiny.describer(search=search).encode(pixels).features
+    with torch.no_grad():
+        features = tiny.model.look(torch.from_numpy(np.stack(pixels)), mirror=True)
+    torch.testing.assert_close(described, features)
+    found = tiny.model.search(features, search)
+    said = [caption.candidates[0].log_probability for caption in tiny.caption(pictures, search=search)]
+    assert said == pytest.approx([hypotheses[0].log_probability for hypotheses in found], abs=1e-4)
+    assert said != pytest.approx(
+        [caption.candidates[0].log_probability for caption in tiny.caption(pictures)], abs=1e-4
+    )

@@ -21,6 +21,7 @@ from captioner.errors import DataError
 from captioner.inference.captioner import Captioner
 from captioner.inference.comparison import Comparison, compare
 from captioner.inference.comparison_page import figures, in_a_sentence, refusal, render
+from captioner.inference.describer import Describer
 from captioner.inference.evaluation import evaluate
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import save_checkpoint
@@ -148,6 +149,18 @@ def test_the_same_cnn_looks_once_and_another_looks_for_itself(encoder: Encoder, 
     twice = compare(always(DOG, encoder), always(MEN, larger), ROWS)
     assert looked == [64, 96]
     assert twice.changes == once.changes
+
+
+def test_one_that_looks_at_mirror_images_too_looks_for_itself(encoder: Encoder, monkeypatch) -> None:
+    plain, mirroring = always(DOG, encoder), always(DOG, encoder)
+    mirroring.search = replace(mirroring.search, mirror=True)
+    encoded = []
+    encode = Describer.encode
+    monkeypatch.setattr(
+        Describer, "encode", lambda self, seen: encoded.append(self.search.mirror) or encode(self, seen)
+    )
+    compare(plain, mirroring, ROWS)
+    assert encoded == [False, True]
 
 
 @pytest.mark.parametrize(("rows", "told"), [([], "not empty"), ([BROKEN], "must be a JPEG")])

@@ -220,7 +220,7 @@ def test_the_page_tells_figures_normalisation_captions_and_failures(evaluation):
 
 def test_the_command_writes_scores_captions_and_a_page(monkeypatch, capsys, model, data, tmp_path):
     out = tmp_path / "out"
-    assert program(monkeypatch, model, data, "--out", out, "--beam-width", 1, "--max-length", 3) == 0
+    assert program(monkeypatch, model, data, "--out", out, "--beam-width", 1, "--max-length", 3, "--mirror") == 0
     told = capsys.readouterr().out
     assert "CIDEr-D" in told
     assert "METEOR (NLTK)" in told
@@ -228,7 +228,7 @@ def test_the_command_writes_scores_captions_and_a_page(monkeypatch, capsys, mode
     scores = json.loads((out / "scores.json").read_text())
     assert scores["settings"]["model_fingerprint"] == checkpoint_fingerprint(model)
     assert (
-        scores["settings"]["search"] | {"beam_width": 1, "max_length": 3, "min_length": 3}
+        scores["settings"]["search"] | {"beam_width": 1, "max_length": 3, "min_length": 3, "mirror": True}
         == (scores["settings"]["search"])
     )
     assert (scores["pictures"], scores["references"], scores["failed"]) == (5, 25, [])

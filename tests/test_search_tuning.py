@@ -93,6 +93,24 @@ def test_the_best_settings_are_the_best_of_all_tried_and_stored(
     assert tuning.stored.gain == tuning.stored.gain_error == 0
 
 
+def test_stored_with_the_mirror_the_mean_look_is_searched(speaker: CaptioningModel) -> None:
+    features = 9 * np.random.default_rng(2).random((PICTURES, 2, speaker.encoder.regions, speaker.encoder.feature_size))
+    captions = [[SENTENCES[number % 3]] for number in range(PICTURES)]
+
+    def shown(views: np.ndarray) -> CaptionedFeatures:
+        stored = RegionFeatures([views.astype(np.float16)], Views(mirrored=views.shape[1] == 2))
+        return CaptionedFeatures(stored, captions, [str(number) for number in range(PICTURES)])
+
+    both = shown(features)
+    looks = [torch.from_numpy(both.features.read(np.arange(PICTURES), view)) for view in (0, 1)]
+    mean = shown(speaker.mean_look(*looks).unsqueeze(1).numpy())
+    mirroring = tiny_model()
+    mirroring.config = replace(mirroring.config, search=replace(STORED, mirror=True))
+    tuned = [tune_search(each, given, widths=[2]) for each, given in ((mirroring, both), (speaker, mean))]
+    assert tuned[0].stored.cider_d == pytest.approx(tuned[1].stored.cider_d, abs=0.5)
+    assert tuned[0].stored.cider_d != pytest.approx(cider_d(speaker, both, STORED), abs=0.5)
+
+
 def test_other_settings_stay_as_stored_but_groups_and_chance_do_not(
     speaker: CaptioningModel, pictures: CaptionedFeatures
 ) -> None:

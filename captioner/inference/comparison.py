@@ -142,11 +142,14 @@ def compare(
     Raises:
         DataError: no picture could be read, or a row has no caption.
     """
-    looks = [(each.model.encoder.fingerprint(), each.precision) for each in (old, new)]
-    looked_once = looks[0] == looks[1]
     describers = [
         captioner.describer(candidates=1, search=search) for captioner, search in ((old, old_search), (new, new_search))
     ]
+    looks = [
+        (captioner.model.encoder.fingerprint(), captioner.precision, describer.search.mirror)
+        for captioner, describer in zip((old, new), describers, strict=True)
+    ]
+    looked_once = looks[0] == looks[1]
     said: list[_Said] = []
     failed: list[Failed] = []
     remaining = iter(rows)

@@ -80,7 +80,7 @@ class Describer:
         """
         filling = max(0, filled_to - len(pictures))
         pixels = torch.from_numpy(np.stack([*pictures, *[pictures[-1]] * filling]))
-        features: Tensor = self.model.encoder(pixels.to(self.model.device))
+        features = self.model.look(pixels.to(self.model.device), mirror=self.search.mirror)
         return Encoded(features, tuple(_key(picture) for picture in pixels), len(pictures))
 
     def encode_singly(self, pictures: Sequence[Pixels], *, filled_to: int = 0) -> Encoded:

@@ -72,8 +72,8 @@ def mean_regions(model: CaptioningModel, pictures: Sequence[Image.Image]) -> Flo
     for first in range(0, len(pictures), _BATCH):
         pixels = np.stack([model.encoder.preprocessing.pixels(each) for each in pictures[first : first + _BATCH]])
         with torch.inference_mode():
-            features = model.encoder(torch.from_numpy(pixels).to(model.device)).float().mean(dim=1)
-        rows.append(features.double().cpu().numpy())
+            features = model.look(torch.from_numpy(pixels).to(model.device), mirror=model.config.search.mirror)
+        rows.append(features.float().mean(dim=1).double().cpu().numpy())
     return np.concatenate(rows)
 
 

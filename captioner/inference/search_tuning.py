@@ -88,7 +88,8 @@ def tune_search(
 
     Args:
         model: what captions.
-        pictures: the features of pictures it was not trained on, and their captions.
+        pictures: the features of pictures it was not trained on, and their captions; where the stored search looks at
+            mirror images, too, those are view number 1.
         widths: of the beam; each is one search of all pictures, and the rest follows from what it found.
         length_exponents: see `SearchConfig.length_exponent`.
         consensus: see `SearchConfig.consensus`; 0 is none.
@@ -176,6 +177,8 @@ def _say(
     for first in range(0, len(pictures.captions), _AT_ONCE):
         numbers = np.arange(first, min(first + _AT_ONCE, len(pictures.captions)))
         features = torch.from_numpy(pictures.features.read(numbers)).to(model.device)
+        if keep_all.mirror:
+            features = model.mean_look(features, torch.from_numpy(pictures.features.read(numbers, 1)).to(model.device))
         for finished in model.search(features, keep_all, best=width * (keep_all.max_length + 1)):
             for search, words in _choose(finished, width, settings).items():
                 captions[search].append(words)

@@ -78,6 +78,20 @@ class CaptioningModel(nn.Module):
         self.decoder.fold(self.precision_here)
         return self.eval()
 
+    def look(self, pixels: Tensor, *, mirror: bool) -> Tensor:
+        """What is searched with: uint8 pixels (pictures, 3, size, size) -> features (pictures, regions, feature_size).
+
+        With `mirror` the mean of what the CNN sees in each picture and in its mirror image; see `mean_look`.
+        """
+        features: Tensor = self.encoder(pixels)
+        return self.mean_look(features, self.encoder(pixels.flip(-1))) if mirror else features
+
+    def mean_look(self, features: Tensor, mirrored: Tensor) -> Tensor:
+        """The mean of the features of pictures and of their mirror images, region by region of the picture itself."""
+        rows, columns = self.encoder.grid_height, self.encoder.grid_width
+        turned = mirrored.reshape(len(mirrored), rows, columns, -1).flip(2).flatten(1, 2)
+        return (features + turned) / 2
+
     def next_word(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """The step a search takes: last words (pictures, rows) -> log-probabilities of the next, new state."""
         said = self.decoder.step(self.decoder.embed(words), state)
