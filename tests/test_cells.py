@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from captioner.model.cells import CELLS, Cell, CellState, GRUCell, LSTMCell, RNNCell
+from captioner.model.cells import CELLS, Cell, CellState, GRUCell, LSTMCell, RNNCell, tanh
 
 INPUT, HIDDEN, ROWS = 5, 7, 3
 
@@ -52,6 +52,15 @@ def test_lstm_gradients_equal_pytorchs_over_twenty_words() -> None:
     h.square().sum().backward()
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, theirs.get_parameter(name).grad)
+
+
+def test_the_tangent_without_gradients_is_the_one_with_them() -> None:
+    values = torch.cat([torch.linspace(-12, 12, 1001), torch.tensor([-torch.inf, -200.0, 200.0, torch.inf])])
+    with torch.no_grad():
+        torch.testing.assert_close(tanh(values), torch.tanh(values), rtol=0, atol=3e-7)
+    values.requires_grad_()
+    tanh(values[:-4]).sum().backward()
+    assert values.grad is not None
 
 
 @pytest.mark.parametrize("name", CELLS)
