@@ -43,7 +43,7 @@ def draw_identity(name: str, captioner: Captioner) -> str:
     choosing = f"beam of {search.beam_width}" if search.method == "beam" else "drawn at random"
     weights = f"{learnt / 1e6:.1f} million weights, " if learnt else ""  # an exported one shows none
     facts = {
-        "Looks": f"{encoder.name}, pictures of {encoder.size} pixels a side",
+        "Looks": f"{encoder.name}, pictures of {encoder.size} pixels a side{', and mirrored' if search.mirror else ''}",
         "Speaks": f"{_CELLS[decoder.cell]} of {decoder.hidden_size} units, {weights}{_READING[decoder.kind]}",
         "Knows": f"{len(captioner.model.vocabulary.counts):,} words",
         "Chooses": f"{choosing}, {search.min_length} to {search.max_length} words",

@@ -123,8 +123,6 @@ class TrainingConfig:
 class SearchConfig:
     """How a caption is chosen; stored with the model as its default."""
 
-    mirror: bool = False
-    """Look at the mirror image of each picture, too, and describe the mean of both looks; the CNN works twice."""
     beam_width: int = 5
     min_length: int = 4
     """In words; the end token is not one."""
@@ -152,6 +150,8 @@ class SearchConfig:
     """Draw from the fewest words that together have this probability."""
     seed: int = 0
     """The same seed draws the same captions for the same picture."""
+    mirror: bool = False
+    """Look at the mirror image of each picture, too, and describe the mean of both looks; the CNN works twice."""
 
 
 def changed_search(stored: SearchConfig, given: Mapping[str, Any]) -> SearchConfig:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -65,6 +66,19 @@ def test_a_run_goes_on_where_it_stood(run, pictures: list[Path], tmp_path: Path)
     assert "3 pictures captioned" in answer.stderr
     assert "2 were done before" in answer.stderr
     assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_mirror_images_are_looked_at_on_demand(run, model_folder: Path, pictures: list[Path], tmp_path: Path) -> None:
+    captioner = Captioner.from_pretrained(model_folder, device="cpu")
+    for options, mirror in ((["--mirror"], True), (["--no-mirror"], False)):
+        out = tmp_path / f"{mirror}.jsonl"
+        run(pictures[0], "--out", out, *options)
+        [record] = records(out)
+        assert record["made_by"]["search"]["mirror"] is mirror
+        [wanted] = captioner.caption([pictures[0]], search=replace(captioner.search, mirror=mirror))
+        assert [each["log_probability"] for each in record["candidates"]] == pytest.approx(
+            [candidate.log_probability for candidate in wanted.candidates], abs=1e-3
+        )
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])

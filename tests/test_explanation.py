@@ -334,6 +334,15 @@ def test_the_figures_are_means_inside_their_intervals_and_the_same_again(watcher
     assert record["regions_deleted"] == 2
 
 
+def test_it_looks_as_the_search_it_is_given(watcher: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirrored, looked, look = replace(watcher.search, mirror=True), [], CaptioningModel.look
+    monkeypatch.setattr(
+        CaptioningModel, "look", lambda self, pixels, mirror: looked.append(mirror) or look(self, pixels, mirror=mirror)
+    )
+    attention_faithfulness(watcher, arrays(2), regions_deleted=1, search=mirrored)
+    assert looked == [True, True]
+
+
 def test_function_words_are_not_asked_about_and_broken_pictures_are_counted(watcher: Captioner) -> None:
     measured = attention_faithfulness(watcher, [*arrays(2), b"not a picture"])
     assert {word.word for word in measured.words} <= {*COLOURS, "light"}
@@ -437,7 +446,7 @@ def test_the_sentence_explained_can_be_steered(
 ) -> None:
     arguments = (pictures[0], "--model", model_folder, "--out", tmp_path / "out")
     rules = ("--require", "red bike", "--forbid", "dog", "--forbid", "gryphon", "--max-length", 5, "--beam-width", 4)
-    assert program(monkeypatch, *arguments, *rules, "--groups", 2) == 0
+    assert program(monkeypatch, *arguments, *rules, "--groups", 2, "--mirror") == 0
     record = json.loads((tmp_path / "out" / "0" / "explanation.json").read_text())
     words = [word["text"] for word in record["words"]]
     assert "red bike" in " ".join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,11 @@ def test_an_exported_model_captions_and_explains_as_the_model_does(
         [word.probability for word in its.words], abs=1e-4
     )
     assert ours.name.startswith("small@")
+    mirrored = replace(ours.search, mirror=True)
+    mine, its = (captioner.caption(list(pictures), search=mirrored) for captioner in (ours, theirs))
+    assert [caption.candidates[0].log_probability for caption in mine] == pytest.approx(
+        [caption.candidates[0].log_probability for caption in its], abs=1e-3
+    )
     assert ours.model.encoder.fingerprint() != theirs.model.encoder.fingerprint()  # the last digits differ
     assert ours.model.encoder.fingerprint() == Captioner.from_pretrained(exported).model.encoder.fingerprint()
 

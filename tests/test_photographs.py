@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,19 @@ def test_a_kind_is_judged_by_a_fit_that_never_saw_it() -> None:
 def test_every_drawing_is_looked_at_however_they_are_batched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("captioner.inference.photographs._BATCH", 5)
     counts: list[int] = []
-    drawn = draw(tiny_model(), 25, seed=0, done=counts.append)
+    drawn = draw(Captioner(tiny_model()).describer(), 25, seed=0, done=counts.append)
     assert drawn.features.shape == (25, 1280)
     assert len(drawn.kinds) == counts[-1] == 25
     assert drawn.kinds.tolist() == [*([*KINDS] * 2)[:13], *KINDS]
+
+
+def test_drawings_are_looked_at_as_photographs_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the mirror where the search has it, though the model itself may have stored another."""
+    captioner = Captioner(tiny_model())
+    captioner.search = replace(captioner.search, mirror=True)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    seen = captioner.features(picture).mean(dim=0)
+    np.testing.assert_allclose(mean_regions(captioner.describer(), [picture])[0], seen.numpy(), atol=1e-5)
 
 
 # Pictures that others made, from packages: not drawn by us, not of the collection, and never used in a fit
@@ -126,7 +136,7 @@ def test_the_shipped_model_tells_pictures_of_others_apart() -> None:
     calibration = captioner.calibration
     assert calibration is not None
     real = [read_image(path) for path in photographs()]
-    features = mean_regions(captioner.model, [*real, *pages_and_charts()])
+    features = mean_regions(captioner.describer(), [*real, *pages_and_charts()])
     odds = calibration.photographs.log_odds(features)
     photograph = np.arange(len(odds)) < len(real)
     assert auroc(odds, photograph) >= 0.95

@@ -24,7 +24,7 @@ from captioner.data.views import Views
 from captioner.inference import search_tuning as module
 from captioner.inference.search_tuning import Tuning, choose_out_of_fold, tune_search
 from captioner.model.captioning import CaptioningModel
-from captioner.model.checkpoint import load_checkpoint, save_checkpoint, write_beside
+from captioner.model.checkpoint import load_checkpoint, save_checkpoint, store_search, write_beside
 from captioner.text.metrics import CiderD
 from pipelines.tune import tune
 from tests.conftest import SENTENCES, tiny_model
@@ -223,6 +223,19 @@ def test_the_command_stores_settings_that_gain_and_changes_nothing_else(
     assert stored.search.beam_width == 2
     assert replace(stored, search=speaker.config.search) == speaker.config
     assert json.loads(after["config.json"])["config"]["search"]["beam_width"] == 2
+
+
+def test_the_command_sees_mirror_images_where_the_stored_search_does(
+    speaker: CaptioningModel, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, seen = tmp_path / "mirroring", []
+    save_checkpoint(speaker, folder)
+    store_search(folder, replace(STORED, mirror=True))
+    monkeypatch.setattr(
+        module, "tune_search", lambda *given, **named: seen.append(given[1]) or tune_search(*given, **named)
+    )
+    tune(str(folder), data, width=[2])
+    assert [pictures.features.views for pictures in seen] == [Views(mirrored=True)]
 
 
 @pytest.mark.parametrize(("best", "gain"), [(replace(STORED, beam_width=2), 0.9), (STORED, 1.1)])

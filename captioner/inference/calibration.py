@@ -128,7 +128,7 @@ def calibrate(
     references = [[normalise(caption) for caption in of_picture] for of_picture in captions]
     bar = human_bar(references)
     observations = _observe(captioner, pictures, references, bar, done)
-    drawn = draw(captioner.model, drawings, seed=seed, done=lambda count: done(len(observations) + count))
+    drawn = draw(captioner.describer(), drawings, seed=seed, done=lambda count: done(len(observations) + count))
     photographs = np.stack([observation.signs.picture for observation in observations])
     separation = separate(photographs, drawn, seed=seed)
     words, told, levels = _measure_confidence(observations, seed)

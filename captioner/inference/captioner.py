@@ -188,7 +188,7 @@ class Captioner:
         return explanation
 
     def features(self, image: ImageSource) -> Tensor:
-        """What the CNN makes of one picture: (regions, feature_size). Raises ImageError."""
+        """What its own search is given of one picture: (regions, feature_size). Raises ImageError."""
         features: Tensor = self.describer().encode([self._pixels(image)]).features[0]
         return features
 

@@ -62,8 +62,9 @@ def measured_by_evaluation(folder: Path, evaluation: Path) -> Measured:
             f"The figures of a card must be those of its model, but {evaluation} is about another than the one in "
             f"{folder}; evaluate it again."
         )
-    beam = settings["search"]["beam_width"]
-    return Measured(f"{pictures}, beam of {beam}", scores)
+    search = settings["search"]
+    looks = ", their mirror images looked at, too" if search.get("mirror") else ""
+    return Measured(f"{pictures}, beam of {search['beam_width']}{looks}", scores)
 
 
 def render_card(

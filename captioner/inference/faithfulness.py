@@ -139,15 +139,17 @@ def attention_faithfulness(
     count = max(1, regions // 4) if regions_deleted is None else regions_deleted
     _check(captioner, count, draws)
     rng = np.random.default_rng(seed)
+    describer = captioner.describer(search=search)
+    read = captioner.model.encoder.preprocessing.read
     words: list[WordDeletion] = []
     failed = 0
     for number, picture in enumerate(pictures):
         try:
-            features = captioner.features(picture)
+            [features] = describer.encode([read(picture)]).features
         except ImageError:
             failed += 1
         else:
-            for caption in captioner.model.search(features.unsqueeze(0), search or captioner.search, best=1)[0]:
+            for caption in captioner.model.search(features.unsqueeze(0), describer.search, best=1)[0]:
                 words += _deletions(captioner.model, features, caption.words, number, count, draws, rng)
         done(number + 1)
     if not words:

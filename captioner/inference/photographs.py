@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from captioner.data.nonphotographs import draw_nonphotographs
+from captioner.inference.describer import Describer
 from captioner.inference.folds import deal
 from captioner.inference.logistic import Floats, Logistic, fit_logistic
 from captioner.inference.reliability import auroc
-from captioner.model.captioning import CaptioningModel
 
 FALSE_ALARMS = 0.02
 """The share of development photographs that may be taken for something else."""
@@ -66,30 +65,28 @@ class Separation:
         return float(np.mean([figures.auroc for figures in self.kinds.values()]))
 
 
-def mean_regions(model: CaptioningModel, pictures: Sequence[Image.Image]) -> Floats:
-    """(pictures, feature_size): the mean region of each picture (RGB)."""
-    rows = []
+def mean_regions(describer: Describer, pictures: Sequence[Image.Image]) -> Floats:
+    """(pictures, feature_size): the mean region of each picture (RGB), as `describer` sees it."""
+    read, rows = describer.model.encoder.preprocessing.pixels, []
     for first in range(0, len(pictures), _BATCH):
-        pixels = np.stack([model.encoder.preprocessing.pixels(each) for each in pictures[first : first + _BATCH]])
-        with torch.inference_mode():
-            features = model.look(torch.from_numpy(pixels).to(model.device), mirror=model.config.search.mirror)
+        features = describer.encode([read(each) for each in pictures[first : first + _BATCH]]).features
         rows.append(features.float().mean(dim=1).double().cpu().numpy())
     return np.concatenate(rows)
 
 
 def draw(
-    model: CaptioningModel, count: int, *, seed: int, done: Callable[[int], None] = lambda drawings: None
+    describer: Describer, count: int, *, seed: int, done: Callable[[int], None] = lambda drawings: None
 ) -> Drawings:
-    """Draw `count` pictures and let the CNN look at them; `done` is told now and then how many are.
+    """Draw `count` pictures and look at them as `describer` does; `done` is told now and then how many are.
 
     Half are as large as the CNN takes them, half twice as large, and shrunk like most photographs.
     """
-    size, half = model.encoder.preprocessing.size, (count + 1) // 2
+    size, half = describer.model.encoder.preprocessing.size, (count + 1) // 2
     features, kinds = [], []
     for number, (amount, side) in enumerate([(half, size), (count - half, 2 * size)]):
         drawings = draw_nonphotographs(amount, seed=2 * seed + number, size=side)
         while some := list(itertools.islice(drawings, _BATCH)):
-            features.append(mean_regions(model, [drawing.image for drawing in some]))
+            features.append(mean_regions(describer, [drawing.image for drawing in some]))
             kinds += [drawing.kind for drawing in some]
             done(len(kinds))
     return Drawings(np.concatenate(features), np.array(kinds))
