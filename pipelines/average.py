@@ -6,14 +6,11 @@ captioner evaluate runs/averaged data/flickr8k
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import run
-
-if TYPE_CHECKING:
-    from captioner.model.captioning import CaptioningModel
 
 
 def average(
@@ -30,19 +27,11 @@ def average(
     """
     from captioner.model.averaging import average_models
     from captioner.model.checkpoint import checkpoint_fingerprint, save_checkpoint
+    from captioner.training.run_folder import model_or_end
 
-    averaged = average_models([_load(model) for model in models])
+    averaged = average_models([model_or_end(model) for model in models])
     save_checkpoint(averaged, out)
     print(f"{out}: the mean of {len(models)} models, fingerprint {checkpoint_fingerprint(out)[:12]}.")
-
-
-def _load(name: str) -> "CaptioningModel":
-    """A model by its name, or the one that a run ended with, whether or not that was its best."""
-    from captioner.model.checkpoint import load_checkpoint
-    from captioner.model.hub import find_model
-    from captioner.training.run_folder import last_model, state_file
-
-    return last_model(Path(name)) if state_file(Path(name)).exists() else load_checkpoint(find_model(name).folder)
 
 
 if __name__ == "__main__":

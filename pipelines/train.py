@@ -40,7 +40,11 @@ def train(
     data: Annotated[Path, typer.Option(help="A folder that `captioner prepare` wrote.")],
     out: Annotated[Path, typer.Option(help="The folder of this run; the model ends in its `best`.")],
     start: Annotated[
-        str | None, typer.Option("--from", help="A model to begin from: a folder, USER/NAME of the hub, or `default`.")
+        str | None,
+        typer.Option(
+            "--from",
+            help="What to begin from: a model's folder, USER/NAME of the hub, or `default`; a run's folder: its end.",
+        ),
     ] = None,
     set: Annotated[list[str], typer.Option(help="Override a setting: training.epochs=3. Repeatable.")] = [],  # noqa: B006
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out where it stood.")] = False,
@@ -88,14 +92,13 @@ def learn(
     """The run itself; `tell` hears of every event. The errors are those of `fit` and of what it needs."""
     from captioner.config import SearchConfig, load_config
     from captioner.inference.run_page import follow_run, show_examples
-    from captioner.model.checkpoint import load_checkpoint
     from captioner.model.device import choose_device
-    from captioner.model.hub import find_model
     from captioner.model.last_blocks import split_encoder
     from captioner.training.loop import fit
+    from captioner.training.run_folder import model_or_end
     from captioner.training.warm_start import settings_kept, warm_start
 
-    old = None if start is None else load_checkpoint(find_model(start).folder)
+    old = None if start is None else model_or_end(start)
     config = load_config(recipe, overrides, base=None if old is None else settings_kept(old))
     if old is None and config.training.objective == "self_critical":
         raise ConfigError(

@@ -18,7 +18,7 @@ from captioner.training.development import Development
 from captioner.training.events import MemoryShort, StepSkipped
 from captioner.training.loop import fit
 from captioner.training.processes import ALONE
-from captioner.training.run_folder import last_model, state_file
+from captioner.training.run_folder import last_model, model_or_end, state_file
 from captioner.training.run_state import Learning
 from pipelines.average import average
 from tests.training import begin, evaluations, losses, model_to_train, some_pictures, train
@@ -92,6 +92,8 @@ def test_the_end_of_a_run_can_be_averaged_with_its_best(tmp_path: Path) -> None:
     last, best = last_model(tmp_path / "run"), load_checkpoint(tmp_path / "run" / "best")
     at_end = torch.load(state_file(tmp_path / "run"), weights_only=True)["average"]
     assert all(torch.equal(tensor, at_end[name]) for name, tensor in Learning(last).state_dict().items())
+    assert torch.equal(model_or_end(str(tmp_path / "run")).decoder.output_bias, last.decoder.output_bias)
+    assert not torch.equal(last.decoder.output_bias, best.decoder.output_bias)
     average([str(tmp_path / "run" / "best"), str(tmp_path / "run")], tmp_path / "mean")
     mean = (last.decoder.output_bias + best.decoder.output_bias) / 2
     torch.testing.assert_close(load_checkpoint(tmp_path / "mean").decoder.output_bias, mean)

@@ -27,6 +27,7 @@ from captioner.config import to_dict
 from captioner.durable import Growing, write_whole
 from captioner.model.captioning import CaptioningModel
 from captioner.model.checkpoint import load_checkpoint, save_checkpoint
+from captioner.model.hub import find_model
 from captioner.training.run_state import RunState, take_average
 
 
@@ -85,6 +86,12 @@ def last_model(folder: Path) -> CaptioningModel:
     model = load_checkpoint(folder / "best")
     take_average(model, state_file(folder))
     return model
+
+
+def model_or_end(name: str) -> CaptioningModel:
+    """A model by its name, as `find_model` takes it; the folder of a run stands for that run's `last_model`."""
+    folder = Path(name)
+    return last_model(folder) if state_file(folder).exists() else load_checkpoint(find_model(name).folder)
 
 
 def _line(record: dict[str, Any]) -> bytes:
