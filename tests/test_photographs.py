@@ -63,7 +63,7 @@ def test_every_drawing_is_looked_at_however_they_are_batched(monkeypatch: pytest
     assert drawn.kinds.tolist() == [*([*KINDS] * 2)[:13], *KINDS]
 
 
-def test_drawings_are_looked_at_as_photographs_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawings_are_looked_at_as_photographs_are() -> None:
     """With the mirror where the search has it, though the model itself may have stored another."""
     captioner = Captioner(tiny_model())
     captioner.search = replace(captioner.search, mirror=True)
